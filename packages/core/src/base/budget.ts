@@ -1,0 +1,21 @@
+/**
+ * The memory budget of an open repository: every queue, cache and fan-out takes its bound from here
+ * (architecture, "Concurrency and memory"). Sizes are bytes, others are counts.
+ */
+
+/** How much of a file a worker looks at, at once: at least twice the largest chunk (16 MiB for the 8M splitters). */
+export const READ_WINDOW_BYTES: number = 16 * 1024 * 1024;
+/** Sealed bytes a worker hands over in one message, unless a single content is larger. */
+export const SEALED_BATCH_BYTES: number = 8 * 1024 * 1024;
+/** Packs on their way to storage at the same time; a writer waits while all are taken. */
+export const PACK_UPLOADS: number = 4;
+/** Small files that share one job. */
+export const FILES_PER_JOB: number = 64;
+/** Jobs that one executor thread holds, so that it never idles while the main thread answers. */
+export const JOBS_PER_WORKER: number = 2;
+/** Contents kept decoded for readers of objects and directories. */
+export const CONTENT_CACHE_BYTES: number = 64 * 1024 * 1024;
+/** Blob reads in flight while restoring or verifying. */
+export const PARALLEL_READS: number = 8;
+/** Bytes of packs held at once while restoring or verifying. */
+export const READ_AHEAD_BYTES: number = 64 * 1024 * 1024;

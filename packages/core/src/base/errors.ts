@@ -1,0 +1,60 @@
+/**
+ * The closed set of failures a caller can branch on. A code says what kind of thing went wrong;
+ * the message says what was attempted, on what, and what was seen.
+ */
+export type ErrorCode =
+  | "blob-not-found"
+  | "blob-exists"
+  | "range-invalid"
+  | "access-denied"
+  | "storage-failed"
+  | "storage-full"
+  | "unsupported"
+  | "content-not-found"
+  | "object-not-found"
+  | "manifest-not-found"
+  | "not-a-repository"
+  | "repository-exists"
+  | "wrong-password"
+  | "format-unsupported"
+  | "corrupt"
+  | "read-only"
+  | "not-owner"
+  | "source-failed"
+  | "target-failed"
+  | "invalid-argument";
+
+/** The one error class of varve. `cause` is always the error that was wrapped, when there was one. */
+export class VarveError extends Error {
+  override readonly name = "VarveError";
+  readonly code: ErrorCode;
+  /** True when the same call may succeed later; set by the storage adapter, read only by the retry wrapper. */
+  readonly retryable: boolean;
+
+  constructor(
+    code: ErrorCode,
+    message: string,
+    options: { cause?: unknown; retryable?: boolean } = {},
+  ) {
+    super(message, { cause: options.cause });
+    this.code = code;
+    this.retryable = options.retryable ?? false;
+  }
+}
+
+/** True when `error` is a {@link VarveError} and, if `code` is given, has that code. */
+export function isVarveError(error: unknown, code?: ErrorCode): error is VarveError {
+  return error instanceof VarveError && (code === undefined || error.code === code);
+}
+
+/** One line that says what went wrong, for reports: the message of an `Error`, else its text. */
+export function errorMessage(error: unknown): string {
+  return error instanceof Error ? error.message : String(error);
+}
+
+/** States what must hold if the program is right; its failure is a bug, not an error code. */
+export function assert(condition: boolean, what: string): asserts condition {
+  if (!condition) {
+    throw new Error(`assertion failed: ${what}`);
+  }
+}

@@ -1,0 +1,73 @@
+import type { CallOptions } from "../base/environment.ts";
+import { VarveError } from "../base/errors.ts";
+
+/**
+ * A flat set of named, immutable byte strings: all that a repository asks of storage (spec §1). A store is
+ * strongly consistent, and a put is atomic: readers see all of it or none of it.
+ */
+
+declare const kind: unique symbol;
+/** An ASCII name such as `p2c5…-s31…`; one to 255 characters of `A-Z a-z 0-9 . _ -`. */
+export type BlobId = string & { readonly [kind]: "blob" };
+
+/** Throws `invalid-argument`. */
+export function parseBlobId(text: string): BlobId {
+  if (!/^[A-Za-z0-9._-]{1,255}$/.test(text) || text === "." || text === "..") {
+    throw new VarveError(
+      "invalid-argument",
+      `not a blob id: ${JSON.stringify(text.slice(0, 300))}`,
+    );
+  }
+  return text as BlobId; // the check above is the definition of the brand
+}
+
+export interface BlobInfo {
+  readonly id: BlobId;
+  /** Bytes. */
+  readonly size: number;
+  /** Storage's own time of the last write, milliseconds since the Unix epoch. */
+  readonly mtimeMs: number;
+}
+
+/** Object lock: the blob cannot be deleted before `untilMs`. */
+export interface Retention {
+  readonly mode: "governance" | "compliance" | "locked";
+  readonly untilMs: number;
+}
+
+export type StoreFeature = "put-if-absent" | "set-mtime" | "object-lock";
+
+export interface GetOptions extends CallOptions {
+  /** Exactly these bytes; `length` 0 is allowed and still checks that the blob exists. */
+  readonly range?: { readonly offset: number; readonly length: number } | undefined;
+}
+
+export interface PutOptions extends CallOptions {
+  /** Fail with `blob-exists` instead of replacing; `unsupported` without feature `put-if-absent`. */
+  readonly ifAbsent?: boolean | undefined;
+  /** `unsupported` without feature `set-mtime`. */
+  readonly mtimeMs?: number | undefined;
+  /** `unsupported` without feature `object-lock`. */
+  readonly retention?: Retention | undefined;
+}
+
+/** Every method may also throw `access-denied`, `storage-failed`, `storage-full` and the signal's reason. */
+export interface BlobStore extends AsyncDisposable {
+  /** For people; no secrets. */
+  readonly label: string;
+  readonly features: ReadonlySet<StoreFeature>;
+  /** The whole blob or exactly the range; the result is the caller's. Throws `blob-not-found`, `range-invalid`. */
+  get(id: BlobId, options?: GetOptions): Promise<Uint8Array>;
+  /** Stores the concatenation of `parts`, replacing an existing blob; the parts are not changed and not kept. Durable when it resolves. Throws `read-only`. */
+  put(id: BlobId, parts: readonly Uint8Array[], options?: PutOptions): Promise<BlobInfo>;
+  /** Throws `blob-not-found`. */
+  stat(id: BlobId, options?: CallOptions): Promise<BlobInfo>;
+  /** Every blob whose id starts with `prefix` (`""` for all), each once, in any order. Foreign names are left out. */
+  list(prefix: string, options?: CallOptions): AsyncIterable<BlobInfo>;
+  /** A missing blob is success. Throws `read-only`. */
+  delete(id: BlobId, options?: CallOptions): Promise<void>;
+  /** Never shortens. Throws `unsupported` without feature `object-lock`, `blob-not-found`. */
+  extendRetention(id: BlobId, retention: Retention, options?: CallOptions): Promise<void>;
+  /** Bytes of the volume below the store; `undefined` when there is no such thing. */
+  capacity?(options?: CallOptions): Promise<{ sizeBytes: number; freeBytes: number } | undefined>;
+}

@@ -1,0 +1,58 @@
+import type { CallOptions } from "../base/environment.ts";
+import type { Codec } from "../compression/codec.ts";
+import type { ContentId, ContentPrefix } from "../index/content-id.ts";
+import type { ContentInfo } from "../index/content-info.ts";
+
+/** A content that is ready for a pack: compressed, encrypted and error-corrected as the repository asks. */
+export interface SealedContent {
+  readonly id: ContentId;
+  readonly sealed: Uint8Array;
+  readonly originalLength: number;
+  /** 0 when stored uncompressed. */
+  readonly compressionHeaderId: number;
+}
+
+/** What a session did; grows monotonically until the store is closed. */
+export interface ContentStats {
+  /** Contents claimed that were stored already, and their plain bytes where known. */
+  readonly dedupedContents: number;
+  /** Contents newly appended, their plain and their packed bytes. */
+  readonly newContents: number;
+  readonly newOriginalBytes: number;
+  readonly newPackedBytes: number;
+  /** Blobs put and their bytes: packs, indexes, session markers. */
+  readonly uploadedBlobs: number;
+  readonly uploadedBytes: number;
+}
+
+/** The deduplicating heart: unique sealed chunks, in packs, found through indexes. */
+export interface ContentStore {
+  /**
+   * Asks, for each id, whether the caller must append it: true means new and now owned by the caller, who must
+   * `append` it before `flush`; false means stored, or on its way in another's hands. Synchronous, so that two workers can never
+   * both own a content. An id whose index entry is deleted counts as new (spec §8.3).
+   */
+  claim(ids: readonly ContentId[]): boolean[];
+  /** Puts claimed contents into an open pack; keeps the bytes. Resolves when there is room (backpressure). Throws `read-only` and what the store threw. */
+  append(sealed: readonly SealedContent[], options?: CallOptions): Promise<void>;
+  /** claim + seal + append of one small content (directories, manifests). `data` is not kept. */
+  write(
+    data: Uint8Array,
+    options: CallOptions & { prefix: ContentPrefix; codec?: Codec | undefined },
+  ): Promise<ContentId>;
+  /** The plain bytes; their hash equals the id. Sees unflushed contents. Throws `content-not-found`, `corrupt`. */
+  read(id: ContentId, options?: CallOptions): Promise<Uint8Array>;
+  /** The live or deleted entry that wins the merge, pending ones included. */
+  info(id: ContentId): ContentInfo | undefined;
+  /** Winning entries; `deleted` adds those marked deleted. */
+  entries(options?: { prefix?: ContentPrefix; deleted?: boolean }): Iterable<ContentInfo>;
+  /** Decodes bytes read from a pack for `info`: error correction, decryption, decompression, hash check. Throws `corrupt`. */
+  decode(info: ContentInfo, packed: Uint8Array): Uint8Array;
+  /** Adds a tombstone for each live id; visible to others with the next `flush`. */
+  remove(ids: readonly ContentId[]): void;
+  /** Waits for every claim, uploads packs, then the index: the commit point (spec §0: session marker, packs, index, marker removed). */
+  flush(options?: CallOptions): Promise<void>;
+  /** Loads what other clients have committed since. */
+  refresh(options?: CallOptions): Promise<void>;
+  readonly stats: ContentStats;
+}

@@ -1,0 +1,59 @@
+/** The repository format: what `kopia.repository` and `kopia.blobcfg` say (spec §2). All byte arrays are secrets but `uniqueId`. */
+export interface RepositoryFormat {
+  /** 1, 2 or 3. */
+  readonly version: number;
+  readonly uniqueId: Uint8Array;
+  /** Kopia's name, e.g. `scrypt-65536-8-1`. */
+  readonly keyDerivation: string;
+  readonly hash: string;
+  readonly encryption: string;
+  /** `REED-SOLOMON-CRC32` with a percentage of 1..100, or nothing. */
+  readonly ecc?: { readonly algorithm: string; readonly overheadPercent: number } | undefined;
+  readonly secret: Uint8Array;
+  readonly masterKey: Uint8Array;
+  /** Derived from the password; only needed for the format blobs themselves and, with version 1, for maintenance. */
+  readonly formatKey: Uint8Array;
+  /** Bytes. */
+  readonly maxPackSize: number;
+  /** 1 or 2: what index files and local indexes are written as. */
+  readonly indexVersion: number;
+  readonly epochs: EpochParameters;
+  readonly enablePasswordChange: boolean;
+  /** A name Kopia knows; the cut of objects whose policy names none. */
+  readonly splitter: string;
+  readonly upgradeLock?: UpgradeLock | undefined;
+  readonly requiredFeatures: readonly RequiredFeature[];
+  /** Object lock for new blobs, from `kopia.blobcfg`. */
+  readonly retention?:
+    | { readonly mode: "governance" | "compliance" | "locked"; readonly periodMs: number }
+    | undefined;
+  /** `kopia.repository` as it lies in storage: version 1 packs start with it (spec §2.5). */
+  readonly rawFormatBlob: Uint8Array;
+}
+
+/** Spec §4.5; durations are milliseconds here, nanoseconds in storage. */
+export interface EpochParameters {
+  readonly enabled: boolean;
+  readonly refreshFrequencyMs: number;
+  readonly fullCheckpointFrequency: number;
+  readonly cleanupSafetyMarginMs: number;
+  readonly minEpochDurationMs: number;
+  readonly advanceOnCountThreshold: number;
+  readonly advanceOnTotalSizeBytesThreshold: number;
+  readonly deleteParallelism: number;
+}
+
+export interface UpgradeLock {
+  readonly ownerId: string;
+  readonly creationTimeNs: bigint;
+  readonly advanceNoticeMs: number;
+  readonly ioDrainTimeoutMs: number;
+  readonly maxPermittedClockDriftMs: number;
+  readonly message: string;
+}
+
+export interface RequiredFeature {
+  readonly feature: string;
+  readonly warnOnly: boolean;
+  readonly message: string;
+}

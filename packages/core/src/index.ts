@@ -1,0 +1,1 @@
+export { VarveError } from "./base/errors.ts";

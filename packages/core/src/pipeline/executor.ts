@@ -1,0 +1,57 @@
+import type { ErrorCode } from "../base/errors.ts";
+import type { CallOptions } from "../base/environment.ts";
+import type { SealedContent } from "../content/content-store.ts";
+import type { ContentId } from "../index/content-id.ts";
+
+/** One regular file, or a section of one, to be read and stored. */
+export interface FileToRead {
+  /** Bytes when the name is not valid UTF-8. */
+  readonly path: string | Uint8Array;
+  readonly offset: number;
+  /** Bytes from `offset`; left out: to the end of the file, even when it grows. */
+  readonly length?: number | undefined;
+  readonly splitter: string;
+  /** Name of a codec, or `none`. */
+  readonly compressor: string;
+}
+
+export interface FileJob {
+  readonly files: readonly FileToRead[];
+}
+
+/** A piece of a file that is stored, or is being stored: an object id by spec §5.1 (`Z…` when compressed at object level). */
+export interface StoredPiece {
+  readonly length: number;
+  readonly object: string;
+}
+
+export type FileOutcome =
+  | { readonly pieces: readonly StoredPiece[]; readonly sizeBytes: number }
+  | { readonly failed: { readonly code: ErrorCode; readonly message: string } };
+
+export interface FileResult {
+  /** One for each file of the job, in its order. An empty file has one piece of length 0. */
+  readonly outcomes: readonly FileOutcome[];
+}
+
+/** The part of a content store that a job needs. */
+export interface ContentSink {
+  claim(ids: readonly ContentId[]): boolean[];
+  append(sealed: readonly SealedContent[], options?: CallOptions): Promise<void>;
+}
+
+export interface RunOptions extends CallOptions {
+  /** Called with bytes read since the last call. */
+  readonly onBytes?: ((bytes: number) => void) | undefined;
+}
+
+/**
+ * Whole files in, sealed contents out: read, split, hash, claim, compress, seal, append. Object ids depend on
+ * file bytes and names of algorithms alone, never on which executor ran, on threads or on timing.
+ */
+export interface Executor extends AsyncDisposable {
+  /** Jobs worth holding at once; the caller keeps this many in flight and no more. */
+  readonly parallelJobs: number;
+  /** A file that cannot be read is a failed outcome; a rejected promise means that the session is lost. */
+  run(job: FileJob, sink: ContentSink, options?: RunOptions): Promise<FileResult>;
+}

@@ -1,0 +1,26 @@
+import type { CallOptions } from "../base/environment.ts";
+import type { EntryMeta } from "../snapshot/entry.ts";
+
+/** What is backed up: a live tree, walked once. Names are single path components, never `.`, `..`, empty or with `/`. */
+export interface SourceEntry {
+  /** Valid UTF-8 text; U+FFFD stands for bytes that are not. */
+  readonly name: string;
+  /** The real name when it is not valid UTF-8. */
+  readonly nameBytes?: Uint8Array | undefined;
+  /** Type `other` is a device, FIFO, socket or anything else that the format cannot hold. */
+  readonly meta: Omit<EntryMeta, "type"> & { readonly type: EntryMeta["type"] | "other" };
+  /** Where a worker can open it; left out for entries that only `read()` can give. */
+  readonly path?: string | Uint8Array | undefined;
+  /** Which file system it lies on; left out when unknown. */
+  readonly deviceId?: number | undefined;
+  /** Bytes of a file, target of a symlink as raw bytes. Throws `source-failed`. */
+  read(options?: CallOptions): AsyncIterable<Uint8Array>;
+  /** In bytewise order of the names, non-directories and directories mixed. A name that cannot be looked at comes as {@link UnreadableEntry}. Throws `source-failed` when the directory cannot be listed. */
+  children(options?: CallOptions): AsyncIterable<SourceEntry | UnreadableEntry>;
+}
+
+export interface UnreadableEntry {
+  readonly name: string;
+  readonly nameBytes?: Uint8Array | undefined;
+  readonly error: Error;
+}
