@@ -1,24 +1,21 @@
 import { defineConfig } from "vitest/config";
 
+const project = (name: string, root: string) => ({
+  test: {
+    name,
+    root,
+    include: ["src/**/*.test.ts", "test/**/*.test.ts", "*.test.ts"],
+    exclude: ["**/node_modules/**", "**/dist/**"],
+    testTimeout: 120_000,
+  },
+});
+
 export default defineConfig({
   test: {
     projects: [
-      {
-        test: {
-          name: "core",
-          root: "packages/core",
-          include: ["src/**/*.test.ts", "test/**/*.test.ts"],
-          testTimeout: 60_000,
-        },
-      },
-      {
-        test: {
-          name: "cli",
-          root: "packages/cli",
-          include: ["src/**/*.test.ts", "test/**/*.test.ts"],
-          testTimeout: 60_000,
-        },
-      },
+      project("core", "packages/core"),
+      project("cli", "packages/cli"),
+      project("scripts", "scripts"),
     ],
   },
 });
