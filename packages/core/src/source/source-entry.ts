@@ -17,6 +17,14 @@ export interface SourceEntry {
   read(options?: CallOptions): AsyncIterable<Uint8Array>;
   /** In bytewise order of the names, non-directories and directories mixed. A name that cannot be looked at comes as {@link UnreadableEntry}. Throws `source-failed` when the directory cannot be listed. */
   children(options?: CallOptions): AsyncIterable<SourceEntry | UnreadableEntry>;
+  /**
+   * The child of that name, `undefined` when there is none; `follow` resolves a symlink, to `undefined` when it leads nowhere. Left out by
+   * sources that can only list: ignore files and cache tags are then found by holding the whole list of a directory. Throws `source-failed`.
+   */
+  child?(
+    name: string,
+    options?: CallOptions & { readonly follow?: boolean | undefined },
+  ): Promise<SourceEntry | undefined>;
 }
 
 export interface UnreadableEntry {
