@@ -1,1 +1,22 @@
-export {};
+/** The entry `@varve/core/blob`: what it takes to use, wrap or write a blob store. */
+export type { CallOptions, Environment, LogEvent } from "../base/environment.ts";
+export { systemEnvironment } from "../base/environment.ts";
+export type { ErrorCode } from "../base/errors.ts";
+export { VarveError, isVarveError } from "../base/errors.ts";
+export type { FileSystemStoreOptions } from "./filesystem-store.ts";
+export { openFileSystemStore } from "./filesystem-store.ts";
+export { createMemoryStore } from "./memory-store.ts";
+export { resolveRange } from "./range.ts";
+export { readOnlyStore } from "./read-only-store.ts";
+export type { RetryOptions } from "./retry-store.ts";
+export { retryStore } from "./retry-store.ts";
+export type {
+  BlobId,
+  BlobInfo,
+  BlobStore,
+  GetOptions,
+  PutOptions,
+  Retention,
+  StoreFeature,
+} from "./store.ts";
+export { parseBlobId } from "./store.ts";

@@ -1,0 +1,110 @@
+import type { Dirent, Stats } from "node:fs";
+import { opendir, stat } from "node:fs/promises";
+import { join } from "node:path";
+import { type BlobId, type BlobInfo, parseBlobId } from "./store.ts";
+import { systemErrorName } from "./filesystem-errors.ts";
+import { BLOB_SUFFIX } from "./sharding.ts";
+
+// Bounds the files that are looked at together.
+const BATCH = 64;
+// Deeper down nothing can be a blob.
+const MAX_ID_LENGTH = 255;
+
+/** One blob file found by {@link walkBlobs}. */
+export interface FoundBlob {
+  readonly info: BlobInfo;
+  /** Absolute. */
+  readonly path: string;
+}
+
+/**
+ * Blobs below `directory` whose id starts with `prefix`: an id is the names of the directories on the way and the
+ * file's name without `.f`, put together (spec §1.4). Directories that cannot hold the prefix are not entered; files
+ * and directories that vanish on the way are left out. Throws operating system errors, `ENOENT` only for the root.
+ */
+export async function* walkBlobs(
+  directory: string,
+  prefix: string,
+  options: { signal: AbortSignal | undefined; idSoFar?: string },
+): AsyncGenerator<FoundBlob> {
+  const { signal, idSoFar = "" } = options;
+  const directories: string[] = [];
+  let batch: string[] = [];
+  for await (const entry of entriesOf(directory, { mayBeGone: idSoFar !== "" })) {
+    signal?.throwIfAborted();
+    const id = idSoFar + entry.name;
+    if (entry.isDirectory()) {
+      const related = id.startsWith(prefix) || prefix.startsWith(id);
+      if (related && id.length <= MAX_ID_LENGTH) {
+        directories.push(entry.name);
+      }
+    } else if (entry.name.endsWith(BLOB_SUFFIX) && id.startsWith(prefix)) {
+      batch.push(entry.name);
+      if (batch.length === BATCH) {
+        yield* lookAt(directory, batch, { idSoFar, prefix });
+        batch = [];
+      }
+    }
+  }
+  yield* lookAt(directory, batch, { idSoFar, prefix });
+  for (const name of directories) {
+    yield* walkBlobs(join(directory, name), prefix, { signal, idSoFar: idSoFar + name });
+  }
+}
+
+async function* lookAt(
+  directory: string,
+  names: readonly string[],
+  options: { idSoFar: string; prefix: string },
+): AsyncGenerator<FoundBlob> {
+  const found = await Promise.all(
+    names.map(async (name) => {
+      const path = join(directory, name);
+      const id = blobIdOf(options.idSoFar + name.slice(0, -BLOB_SUFFIX.length));
+      const stats = id?.startsWith(options.prefix) ? await statOrUndefined(path) : undefined;
+      return id !== undefined && stats?.isFile() ? { info: blobInfo(id, stats), path } : undefined;
+    }),
+  );
+  yield* found.filter((blob) => blob !== undefined);
+}
+
+export function blobInfo(id: BlobId, stats: Stats): BlobInfo {
+  // Rounded, because a time that was set comes back with the error of its way through seconds.
+  return { id, size: stats.size, mtimeMs: Math.round(stats.mtimeMs) };
+}
+
+function blobIdOf(text: string): BlobId | undefined {
+  try {
+    return parseBlobId(text);
+  } catch {
+    return undefined; // a foreign file
+  }
+}
+
+async function statOrUndefined(path: string): Promise<Stats | undefined> {
+  try {
+    return await stat(path);
+  } catch (error) {
+    return ifGone(error);
+  }
+}
+
+async function* entriesOf(
+  directory: string,
+  options: { mayBeGone: boolean },
+): AsyncGenerator<Dirent> {
+  try {
+    yield* await opendir(directory, { bufferSize: BATCH });
+  } catch (error) {
+    if (!options.mayBeGone) {
+      throw error;
+    }
+    ifGone(error);
+  }
+}
+
+function ifGone(error: unknown): undefined {
+  if (systemErrorName(error) !== "ENOENT") {
+    throw error;
+  }
+}

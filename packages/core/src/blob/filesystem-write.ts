@@ -1,0 +1,154 @@
+import type { Stats } from "node:fs";
+import { type FileHandle, link, mkdir, open, rename, unlink } from "node:fs/promises";
+import { dirname, join, relative, sep } from "node:path";
+import { toHex } from "../base/bytes.ts";
+import type { Environment } from "../base/environment.ts";
+import { assert, VarveError } from "../base/errors.ts";
+import { systemErrorName } from "./filesystem-errors.ts";
+
+// What a file system without hard links answers.
+const NO_HARD_LINKS: ReadonlySet<string> = new Set(["EPERM", "ENOTSUP", "EOPNOTSUPP", "ENOSYS"]);
+// What file systems and platforms answer that cannot flush a directory.
+const NO_DIRECTORY_SYNC: ReadonlySet<string> = new Set([
+  ...NO_HARD_LINKS,
+  "EINVAL",
+  "EISDIR",
+  "EACCES",
+]);
+
+/**
+ * Writes files below one directory so that each appears under its name whole or not at all, and is durable, its
+ * directories included, when the write resolves. Makes directories as needed, but never the root: one that is gone
+ * is a disk that is not mounted.
+ */
+export class AtomicWriter {
+  readonly #root: string;
+  readonly #options: WriterOptions;
+  /** Directories that are being made and may not be durable yet. */
+  readonly #making = new Map<string, Promise<void>>();
+
+  constructor(root: string, options: WriterOptions) {
+    this.#root = root;
+    this.#options = options;
+  }
+
+  /** Throws operating system errors: `EEXIST` when the file is there and `ifAbsent` was asked for. */
+  async write(
+    file: string,
+    parts: readonly Uint8Array[],
+    options: { ifAbsent: boolean; mtimeMs?: number | undefined; signal?: AbortSignal | undefined },
+  ): Promise<Stats> {
+    const temporary = `${file}.tmp.${toHex(this.#options.environment.randomBytes(8))}`;
+    try {
+      const stats = await this.#writeTemporary(temporary, parts, options.mtimeMs);
+      options.signal?.throwIfAborted();
+      await (options.ifAbsent ? linkOnly(temporary, file) : rename(temporary, file));
+      await syncDirectory(dirname(file));
+      await this.#making.get(dirname(file));
+      return stats;
+    } catch (error) {
+      await unlink(temporary).catch(() => {}); // what failed first is what matters
+      throw error;
+    }
+  }
+
+  async #writeTemporary(
+    temporary: string,
+    parts: readonly Uint8Array[],
+    mtimeMs: number | undefined,
+  ): Promise<Stats> {
+    await using handle = await this.#create(temporary);
+    await writeAll(handle, parts);
+    if (mtimeMs !== undefined) {
+      await handle.utimes(mtimeMs / 1000, mtimeMs / 1000);
+    }
+    await handle.sync();
+    return await handle.stat();
+  }
+
+  async #create(path: string): Promise<FileHandle> {
+    try {
+      return await open(path, "wx", this.#options.fileMode);
+    } catch (error) {
+      if (systemErrorName(error) !== "ENOENT") {
+        throw error;
+      }
+      await this.#makeDirectory(dirname(path));
+      return await open(path, "wx", this.#options.fileMode);
+    }
+  }
+
+  #makeDirectory(directory: string): Promise<void> {
+    const making =
+      this.#making.get(directory) ??
+      makeDirectories(this.#root, directory, this.#options.directoryMode).finally(() =>
+        this.#making.delete(directory),
+      );
+    this.#making.set(directory, making);
+    return making;
+  }
+}
+
+interface WriterOptions {
+  readonly fileMode: number;
+  readonly directoryMode: number;
+  readonly environment: Environment;
+}
+
+/** Makes `directory` and what is missing between it and `root`, which must exist; durable when it resolves. */
+async function makeDirectories(root: string, directory: string, mode: number): Promise<void> {
+  let parent = root;
+  for (const name of relative(root, directory).split(sep)) {
+    const child = join(parent, name);
+    try {
+      await mkdir(child, mode);
+    } catch (error) {
+      if (systemErrorName(error) !== "EEXIST") {
+        throw error;
+      }
+    }
+    // Also when it was there: whoever made it may not have come so far.
+    await syncDirectory(parent);
+    parent = child;
+  }
+}
+
+async function writeAll(handle: FileHandle, parts: readonly Uint8Array[]): Promise<void> {
+  let rest = parts.filter((part) => part.length > 0);
+  while (rest.length > 0) {
+    let { bytesWritten } = await handle.writev(rest);
+    assert(bytesWritten > 0, "writev makes progress");
+    const firstUnfinished = rest.findIndex((part) => {
+      const isUnfinished = bytesWritten < part.length;
+      bytesWritten -= isUnfinished ? 0 : part.length;
+      return isUnfinished;
+    });
+    rest = firstUnfinished < 0 ? [] : rest.slice(firstUnfinished);
+    rest = rest.map((part, index) => (index === 0 ? part.subarray(bytesWritten) : part));
+  }
+}
+
+/** Gives the file its name unless that is taken (`EEXIST`): a rename would replace. */
+async function linkOnly(temporary: string, file: string): Promise<void> {
+  try {
+    await link(temporary, file);
+  } catch (cause) {
+    if (NO_HARD_LINKS.has(systemErrorName(cause) ?? "")) {
+      throw new VarveError("unsupported", "this file system cannot put only if absent", { cause });
+    }
+    throw cause;
+  }
+  await unlink(temporary);
+}
+
+/** Makes the names in `directory` durable, where that can be asked for. */
+export async function syncDirectory(directory: string): Promise<void> {
+  try {
+    await using handle = await open(directory, "r");
+    await handle.sync();
+  } catch (error) {
+    if (!NO_DIRECTORY_SYNC.has(systemErrorName(error) ?? "")) {
+      throw error;
+    }
+  }
+}

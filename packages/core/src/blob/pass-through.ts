@@ -1,0 +1,17 @@
+import type { BlobStore } from "./store.ts";
+
+/** A store that hands every call to `store`: what wrappers spread and then override. */
+export function passThrough(store: BlobStore): BlobStore {
+  return {
+    label: store.label,
+    features: store.features,
+    get: (id, options) => store.get(id, options),
+    put: (id, parts, options) => store.put(id, parts, options),
+    stat: (id, options) => store.stat(id, options),
+    list: (prefix, options) => store.list(prefix, options),
+    delete: (id, options) => store.delete(id, options),
+    extendRetention: (id, retention, options) => store.extendRetention(id, retention, options),
+    capacity: async (options) => await store.capacity?.(options),
+    [Symbol.asyncDispose]: () => store[Symbol.asyncDispose](),
+  };
+}
