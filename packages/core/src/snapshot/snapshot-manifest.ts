@@ -35,8 +35,10 @@ export interface Snapshot {
   /** `checkpoint`, `canceled`, `limit reached`; left out for a complete snapshot. */
   readonly incomplete?: string | undefined;
   readonly root: DirectoryEntry;
-  /** Without Kopia's `tag:` prefix. */
+  /** Without the `tag:` prefix that Kopia's CLI stores them with. */
   readonly tags: Readonly<Record<string, string>>;
+  /** Tags that are stored without that prefix, as Velero's are. */
+  readonly bareTags?: Readonly<Record<string, string>> | undefined;
   /** Sorted, unique. */
   readonly pins: readonly string[];
 }
