@@ -184,8 +184,12 @@ function errorsFromJson(value: unknown): DirectorySummary["errors"] {
     const json = members(item);
     return json === undefined
       ? []
-      : [{ path: String(json["path"] ?? ""), error: String(json["error"] ?? "") }];
+      : [{ path: textOrEmpty(json["path"]), error: textOrEmpty(json["error"]) }];
   });
+}
+
+function textOrEmpty(value: unknown): string {
+  return typeof value === "string" ? value : "";
 }
 
 /** JSON allows an escaped half of a surrogate pair; Go replaces it as we do. */

@@ -1,4 +1,5 @@
 import type { CallOptions } from "../base/environment.ts";
+import { VarveError } from "../base/errors.ts";
 import type { EntryMeta } from "../snapshot/entry.ts";
 
 /** What is backed up: a live tree, walked once. Names are single path components, never `.`, `..`, empty or with `/`. */
@@ -31,4 +32,10 @@ export interface UnreadableEntry {
   readonly name: string;
   readonly nameBytes?: Uint8Array | undefined;
   readonly error: Error;
+}
+
+/** What to give when there is nothing to read or to list: the first step throws `source-failed`. */
+export function failingIterable(message: string): AsyncIterable<never> {
+  const next = (): Promise<never> => Promise.reject(new VarveError("source-failed", message));
+  return { [Symbol.asyncIterator]: () => ({ next }) };
 }
