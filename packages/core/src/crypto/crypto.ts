@@ -24,14 +24,31 @@ export interface Cipher {
 
 export type RandomBytes = (size: number) => Uint8Array;
 
-/** One source of primitives; answers `undefined` for names that it does not know. */
+/** Authenticated encryption with 32-byte keys, 12-byte nonces and 16-byte tags; inputs are not changed. */
+export interface Aead {
+  /** `nonce(12) || ciphertext || tag(16)`; the result is the caller's. */
+  seal(options: {
+    key: Uint8Array;
+    nonce: Uint8Array;
+    aad: Uint8Array;
+    plain: Uint8Array;
+  }): Uint8Array;
+  /** Undoes `seal`; the result is the caller's. Throws `corrupt` when short or not authentic. */
+  open(options: { key: Uint8Array; aad: Uint8Array; sealed: Uint8Array }): Uint8Array;
+}
+
+export type AeadName = "aes-256-gcm" | "chacha20-poly1305";
+
+/** The 32-byte key that belongs to a password (UTF-8) and a salt. */
+export type KeyDerivation = (password: string, salt: Uint8Array) => Promise<Uint8Array>;
+
+/** One source of primitives; answers `undefined` for what it does not know. Every call is a cheap look-up. */
 export interface CryptoProvider {
   /** For people: `native`, `node`, `wasm`, `noble`. */
   readonly name: string;
+  /** By Kopia's name (spec §3.2). `secret` is copied. Throws `format-unsupported` for a secret that the hash cannot take. */
   hasher(name: string, secret: Uint8Array): Hasher | undefined;
-  cipher(
-    name: string,
-    options: { masterKey: Uint8Array; randomBytes: RandomBytes },
-  ): Cipher | undefined;
-  deriveKey(name: string, password: string, salt: Uint8Array): Promise<Uint8Array> | undefined;
+  aead(name: AeadName): Aead | undefined;
+  /** By Kopia's name (spec §2.2). */
+  keyDerivation(name: string): KeyDerivation | undefined;
 }

@@ -1,0 +1,122 @@
+import {
+  type CipherChaCha20Poly1305,
+  type CipherGCM,
+  createCipheriv,
+  createDecipheriv,
+  createHmac,
+  type DecipherChaCha20Poly1305,
+  type DecipherGCM,
+  pbkdf2,
+  scrypt,
+} from "node:crypto";
+import { Buffer } from "node:buffer";
+import { promisify } from "node:util";
+import { utf8 } from "../base/bytes.ts";
+import {
+  AEAD_OVERHEAD,
+  KEY_SIZE,
+  NONCE_SIZE,
+  notAuthentic,
+  sealedParts,
+  TAG_SIZE,
+} from "./aead.ts";
+import type { Aead, AeadName, CryptoProvider, KeyDerivation } from "./crypto.ts";
+import { cutDigest, recipeWithKey } from "./kopia-hash.ts";
+
+/** OpenSSL by way of `node:crypto`: HMACs, both ciphers, both key derivations. It has no keyed BLAKE. */
+export function createNodeProvider(): CryptoProvider {
+  return {
+    name: "node",
+    hasher(name, secret) {
+      const found = name.startsWith("HMAC-") ? recipeWithKey(name, secret) : undefined;
+      if (found === undefined) {
+        return undefined;
+      }
+      const { key, recipe } = found;
+      return {
+        size: recipe.size,
+        hash: (data) =>
+          cutDigest(plainView(createHmac(recipe.family, key).update(data).digest()), recipe.size),
+      };
+    },
+    aead: (name) => AEADS[name],
+    keyDerivation: (name) => KEY_DERIVATIONS.get(name),
+  };
+}
+
+/** The same bytes without Buffer's own `slice` and friends. */
+function plainView(buffer: Buffer): Uint8Array {
+  return new Uint8Array(buffer.buffer, buffer.byteOffset, buffer.length);
+}
+
+const TAG_OPTION = { authTagLength: TAG_SIZE } as const;
+
+const AEADS: Readonly<Record<AeadName, Aead>> = {
+  "aes-256-gcm": createAead({
+    cipher: (key, nonce) => createCipheriv("aes-256-gcm", key, nonce, TAG_OPTION),
+    decipher: (key, nonce) => createDecipheriv("aes-256-gcm", key, nonce, TAG_OPTION),
+  }),
+  "chacha20-poly1305": createAead({
+    cipher: (key, nonce) => createCipheriv("chacha20-poly1305", key, nonce, TAG_OPTION),
+    decipher: (key, nonce) => createDecipheriv("chacha20-poly1305", key, nonce, TAG_OPTION),
+  }),
+};
+
+function createAead(open: {
+  cipher(key: Uint8Array, nonce: Uint8Array): CipherGCM | CipherChaCha20Poly1305;
+  decipher(key: Uint8Array, nonce: Uint8Array): DecipherGCM | DecipherChaCha20Poly1305;
+}): Aead {
+  return {
+    seal({ key, nonce, aad, plain }) {
+      const cipher = open.cipher(key, nonce);
+      cipher.setAAD(aad, { plaintextLength: plain.length });
+      // node:crypto cannot write into memory of ours, so the ciphertext is copied once.
+      const body = cipher.update(plain);
+      cipher.final();
+      const sealed = plainView(Buffer.allocUnsafeSlow(plain.length + AEAD_OVERHEAD));
+      sealed.set(nonce);
+      sealed.set(body, NONCE_SIZE);
+      sealed.set(cipher.getAuthTag(), NONCE_SIZE + body.length);
+      return sealed;
+    },
+    open({ key, aad, sealed }) {
+      const { nonce, body, tag } = sealedParts(sealed);
+      const decipher = open.decipher(key, nonce);
+      decipher.setAAD(aad, { plaintextLength: body.length });
+      decipher.setAuthTag(tag);
+      const plain = decipher.update(body);
+      try {
+        decipher.final();
+      } catch (cause) {
+        throw notAuthentic(sealed, cause);
+      }
+      return plainView(plain);
+    },
+  };
+}
+
+const SCRYPT_COST = { N: 65_536, r: 8, p: 1 } as const;
+// scrypt needs 128·N·r bytes and a little, above Node's default limit of 32 MiB.
+const SCRYPT_MEMORY_BYTES = 128 * SCRYPT_COST.N * SCRYPT_COST.r + 1024 * 1024;
+
+const scryptAsync = promisify<Uint8Array, Uint8Array, number, object, Buffer>(scrypt);
+const pbkdf2Async = promisify(pbkdf2);
+
+// spec §2.2
+const KEY_DERIVATIONS: ReadonlyMap<string, KeyDerivation> = new Map<string, KeyDerivation>([
+  [
+    "scrypt-65536-8-1",
+    async (password, salt) =>
+      plainView(
+        await scryptAsync(utf8(password), salt, KEY_SIZE, {
+          ...SCRYPT_COST,
+          maxmem: SCRYPT_MEMORY_BYTES,
+        }),
+      ),
+  ],
+  [
+    "pbkdf2-sha256-600000",
+    async (password, salt) =>
+      plainView(await pbkdf2Async(utf8(password), salt, 600_000, KEY_SIZE, "sha256")),
+  ],
+]);

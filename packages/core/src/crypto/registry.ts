@@ -1,0 +1,196 @@
+import { concatBytes, utf8 } from "../base/bytes.ts";
+import { assert, VarveError } from "../base/errors.ts";
+import { AEAD_OVERHEAD, NONCE_SIZE } from "./aead.ts";
+import type {
+  Aead,
+  AeadName,
+  Cipher,
+  CryptoProvider,
+  Hasher,
+  KeyDerivation,
+  RandomBytes,
+} from "./crypto.ts";
+import { HASH_NAMES } from "./kopia-hash.ts";
+import { createNobleProvider } from "./noble-provider.ts";
+
+export { HASH_NAMES } from "./kopia-hash.ts";
+
+/**
+ * Picks hash, cipher and key derivation by the names that a format blob carries (spec §2.2, §3.2, §3.3), each from
+ * the first provider that knows it. What is rule rather than primitive, such as the key of each content, is here
+ * and the same for all providers.
+ */
+export interface Crypto {
+  /** Names of the providers in the order they are asked. */
+  readonly providers: readonly string[];
+  /** By one of {@link HASH_NAMES}. Throws `format-unsupported` for others and for secrets that the hash cannot take. */
+  hasher(name: string, secret: Uint8Array): Hasher;
+  /** By one of {@link ENCRYPTION_NAMES}. Throws `format-unsupported` for others. */
+  cipher(name: string, options: { masterKey: Uint8Array; randomBytes: RandomBytes }): Cipher;
+  /** 32 bytes, by one of {@link KEY_DERIVATION_NAMES}. Rejects with `format-unsupported` for others. */
+  deriveKey(name: string, password: string, salt: Uint8Array): Promise<Uint8Array>;
+  /** Who provides an algorithm (a hash: for a secret of 32 bytes). Throws `format-unsupported` for unknown names. */
+  providerOf(kind: AlgorithmKind, name: string): string;
+  /** 32 bytes. */
+  hmacSha256(key: Uint8Array, data: Uint8Array): Uint8Array;
+  /** RFC 5869 with SHA-256; `length` at most 8160 bytes. */
+  hkdfSha256(options: {
+    ikm: Uint8Array;
+    salt: Uint8Array;
+    info: Uint8Array;
+    length: number;
+  }): Uint8Array;
+  /** `nonce(12) || ciphertext || tag(16)` under exactly this key: the format blobs and the maintenance schedule. */
+  sealAesGcm(options: {
+    key: Uint8Array;
+    nonce: Uint8Array;
+    aad: Uint8Array;
+    plain: Uint8Array;
+  }): Uint8Array;
+  /** Undoes `sealAesGcm`. Throws `corrupt`. */
+  openAesGcm(options: { key: Uint8Array; aad: Uint8Array; sealed: Uint8Array }): Uint8Array;
+}
+
+export type AlgorithmKind = "hash" | "encryption" | "key-derivation";
+
+// spec §3.3
+const AEAD_OF_ENCRYPTION: ReadonlyMap<string, AeadName> = new Map<string, AeadName>([
+  ["AES256-GCM-HMAC-SHA256", "aes-256-gcm"],
+  ["CHACHA20-POLY1305-HMAC-SHA256", "chacha20-poly1305"],
+]);
+
+/** The two content ciphers that Kopia registers. */
+export const ENCRYPTION_NAMES: readonly string[] = [...AEAD_OF_ENCRYPTION.keys()];
+/** The two ways from password to key that Kopia registers; the first is its default. */
+export const KEY_DERIVATION_NAMES: readonly string[] = ["scrypt-65536-8-1", "pbkdf2-sha256-600000"];
+
+/** Opens the providers (by default native, node, WASM, noble, as far as they exist here) and puts them behind one door. */
+export async function openCrypto(
+  options: { providers?: readonly CryptoProvider[] | undefined } = {},
+): Promise<Crypto> {
+  return createCrypto(options.providers ?? (await automaticProviders()));
+}
+
+async function automaticProviders(): Promise<readonly CryptoProvider[]> {
+  // The first two do not exist in a browser build, and WASM may be forbidden: noble is always there.
+  const wasm = await ifPresent(async () => (await import("./wasm-provider.ts")).openWasmProvider());
+  const native = await ifPresent(async () =>
+    (await import("./native-provider.ts")).openNativeProvider({ small: wasm }),
+  );
+  const node = await ifPresent(async () =>
+    (await import("./node-provider.ts")).createNodeProvider(),
+  );
+  return [native, node, wasm, createNobleProvider()].filter((provider) => provider !== undefined);
+}
+
+async function ifPresent<T>(open: () => Promise<T>): Promise<T | undefined> {
+  try {
+    return await open();
+  } catch {
+    return undefined; // not for this platform; `Crypto.providers` tells
+  }
+}
+
+function createCrypto(providers: readonly CryptoProvider[]): Crypto {
+  const hasher = (name: string, secret: Uint8Array): Hasher =>
+    pick(providers, { kind: "hash", name }, (provider) => provider.hasher(name, secret)).found;
+  const hmacSha256 = (key: Uint8Array, data: Uint8Array): Uint8Array =>
+    hasher("HMAC-SHA256", key).hash(data);
+  const hkdfSha256: Crypto["hkdfSha256"] = (options) => hkdf(hmacSha256, options);
+  const aesGcm = (): Aead =>
+    pick(providers, { kind: "encryption", name: "AES256-GCM-HMAC-SHA256" }, (provider) =>
+      provider.aead("aes-256-gcm"),
+    ).found;
+  return {
+    providers: providers.map((provider) => provider.name),
+    hasher,
+    cipher(name, { masterKey, randomBytes }) {
+      const { found: aead } = pick(providers, { kind: "encryption", name }, aeadLookup(name));
+      // spec §2.2: the word is the salt, there is no info
+      const secret = hkdfSha256({
+        ikm: masterKey,
+        salt: utf8("encryption"),
+        info: new Uint8Array(0),
+        length: 32,
+      });
+      return createCipher(aead, { keyOf: hasher("HMAC-SHA256", secret), randomBytes });
+    },
+    async deriveKey(name, password, salt) {
+      const { found: derive } = pick(providers, { kind: "key-derivation", name }, (provider) =>
+        provider.keyDerivation(name),
+      );
+      return derive(password, salt);
+    },
+    providerOf: (kind, name) => pick(providers, { kind, name }, lookup(kind, name)).provider,
+    hmacSha256,
+    hkdfSha256,
+    sealAesGcm: (options) => aesGcm().seal(options),
+    openAesGcm: (options) => aesGcm().open(options),
+  };
+}
+
+/** Spec §3.3: every iv has a key of its own, one HMAC away, and is authenticated as well. */
+function createCipher(aead: Aead, options: { keyOf: Hasher; randomBytes: RandomBytes }): Cipher {
+  const { keyOf, randomBytes } = options;
+  return {
+    overhead: AEAD_OVERHEAD,
+    seal: (plain, iv) =>
+      aead.seal({ key: keyOf.hash(iv), nonce: randomBytes(NONCE_SIZE), aad: iv, plain }),
+    open: (sealed, iv) => aead.open({ key: keyOf.hash(iv), aad: iv, sealed }),
+  };
+}
+
+/** RFC 5869. */
+function hkdf(
+  hmac: (key: Uint8Array, data: Uint8Array) => Uint8Array,
+  options: { ikm: Uint8Array; salt: Uint8Array; info: Uint8Array; length: number },
+): Uint8Array {
+  const { ikm, salt, info, length } = options;
+  assert(length <= 255 * 32, "HKDF-SHA256 gives at most 8160 bytes");
+  const pseudorandomKey = hmac(salt, ikm);
+  const blocks: Uint8Array[] = [];
+  let block: Uint8Array = new Uint8Array(0);
+  for (let counter = 1; blocks.length * 32 < length; counter++) {
+    block = hmac(pseudorandomKey, concatBytes([block, info, Uint8Array.of(counter)]));
+    blocks.push(block);
+  }
+  return concatBytes(blocks).slice(0, length);
+}
+
+type Lookup<T> = (provider: CryptoProvider) => T | undefined;
+
+function pick<T>(
+  providers: readonly CryptoProvider[],
+  algorithm: { kind: AlgorithmKind; name: string },
+  lookup: Lookup<T>,
+): { found: T; provider: string } {
+  for (const provider of providers) {
+    const found = lookup(provider);
+    if (found !== undefined) {
+      return { found, provider: provider.name };
+    }
+  }
+  const { kind, name } = algorithm;
+  throw new VarveError(
+    "format-unsupported",
+    `no ${kind} algorithm ${JSON.stringify(name.slice(0, 100))}: known are ${NAMES[kind].join(", ")}`,
+  );
+}
+
+const NAMES: Readonly<Record<AlgorithmKind, readonly string[]>> = {
+  hash: HASH_NAMES,
+  encryption: ENCRYPTION_NAMES,
+  "key-derivation": KEY_DERIVATION_NAMES,
+};
+
+function lookup(kind: AlgorithmKind, name: string): Lookup<Hasher | Aead | KeyDerivation> {
+  if (kind === "hash") {
+    return (provider) => provider.hasher(name, new Uint8Array(32));
+  }
+  return kind === "encryption" ? aeadLookup(name) : (provider) => provider.keyDerivation(name);
+}
+
+function aeadLookup(name: string): Lookup<Aead> {
+  const aead = AEAD_OF_ENCRYPTION.get(name);
+  return (provider) => (aead === undefined ? undefined : provider.aead(aead));
+}
