@@ -1,0 +1,124 @@
+import { expect, test } from "vitest";
+import type { Environment } from "../base/environment.ts";
+import { VarveError } from "../base/errors.ts";
+import { createMemoryStore } from "./memory-store.ts";
+import { passThrough } from "./pass-through.ts";
+import { readOnlyStore } from "./read-only-store.ts";
+import { retryStore } from "./retry-store.ts";
+import { type BlobInfo, type BlobStore, parseBlobId } from "./store.ts";
+
+const A = parseBlobId("a");
+const BUSY = new VarveError("storage-failed", "busy", { retryable: true });
+const BROKEN = new VarveError("storage-failed", "broken");
+
+function recordingEnvironment(chance: number): { environment: Environment; sleeps: number[] } {
+  const sleeps: number[] = [];
+  const environment: Environment = {
+    nowMs: () => 0,
+    sleep: async (ms, { signal } = {}) => {
+      signal?.throwIfAborted();
+      sleeps.push(ms);
+    },
+    randomBytes: (size) => new Uint8Array(size).fill(chance),
+    log: () => {},
+  };
+  return { environment, sleeps };
+}
+
+/** A store whose `get` fails with `errors` in turn, then answers. */
+function failing(errors: readonly Error[]): { store: BlobStore; calls: () => number } {
+  let calls = 0;
+  const store = passThrough(createMemoryStore());
+  const get = async (): Promise<Uint8Array> => {
+    const error = errors[calls];
+    calls += 1;
+    if (error !== undefined) {
+      throw error;
+    }
+    return Uint8Array.of(7);
+  };
+  return { store: { ...store, get }, calls: () => calls };
+}
+
+test("a retryable error is tried again after waits that grow by half", async () => {
+  const { environment, sleeps } = recordingEnvironment(255);
+  const { store } = failing(Array.from({ length: 9 }, () => BUSY));
+  expect(await retryStore(store, { environment }).get(A)).toEqual(Uint8Array.of(7));
+  expect(sleeps.slice(0, 4)).toEqual([100, 150, 225, 337.5]);
+  expect(sleeps).toHaveLength(9);
+});
+
+test("waits lie between half and all of the delay, and have a bound", async () => {
+  const { environment, sleeps } = recordingEnvironment(0);
+  const { store } = failing(Array.from({ length: 4 }, () => BUSY));
+  await retryStore(store, { environment, maxDelayMs: 200 }).get(A);
+  expect(sleeps).toEqual([50, 75, 100, 100]);
+});
+
+test("the last error is thrown when the attempts are used up", async () => {
+  const { environment } = recordingEnvironment(0);
+  const { store, calls } = failing([BUSY, BUSY, BUSY, BUSY]);
+  await expect(retryStore(store, { environment, attempts: 3 }).get(A)).rejects.toBe(BUSY);
+  expect(calls()).toBe(3);
+});
+
+test("an error that is not retryable is thrown at once", async () => {
+  const { environment, sleeps } = recordingEnvironment(0);
+  const { store } = failing([BROKEN]);
+  await expect(retryStore(store, { environment }).get(A)).rejects.toBe(BROKEN);
+  expect(sleeps).toEqual([]);
+});
+
+test("an abort ends the waiting with its reason", async () => {
+  const { environment } = recordingEnvironment(0);
+  const { store, calls } = failing([BUSY, BUSY]);
+  const reason = new Error("stop");
+  const signal = AbortSignal.abort(reason);
+  await expect(retryStore(store, { environment }).get(A, { signal })).rejects.toBe(reason);
+  expect(calls()).toBe(1);
+});
+
+/** A store whose list gives `count` blobs and then fails, the first time. */
+function listFailingAfter(count: number): BlobStore {
+  let calls = 0;
+  return {
+    ...passThrough(createMemoryStore()),
+    async *list(): AsyncGenerator<BlobInfo> {
+      calls += 1;
+      for (let index = 0; index < 2; index++) {
+        if (calls === 1 && index === count) {
+          throw BUSY;
+        }
+        yield { id: parseBlobId(String(index)), size: 0, mtimeMs: 0 };
+      }
+    },
+  };
+}
+
+async function listedIds(store: BlobStore): Promise<string[]> {
+  const ids: string[] = [];
+  for await (const { id } of store.list("")) {
+    ids.push(id);
+  }
+  return ids;
+}
+
+test("a list that has given nothing starts again; one that has does not", async () => {
+  const { environment } = recordingEnvironment(0);
+  expect(await listedIds(retryStore(listFailingAfter(0), { environment }))).toEqual(["0", "1"]);
+  await expect(listedIds(retryStore(listFailingAfter(1), { environment }))).rejects.toBe(BUSY);
+});
+
+test("a read-only store reads and refuses to write", async () => {
+  const inner = createMemoryStore();
+  await inner.put(A, [Uint8Array.of(1)]);
+  const store = readOnlyStore(inner);
+  expect(await store.get(A)).toEqual(Uint8Array.of(1));
+  expect((await store.stat(A)).size).toBe(1);
+  expect(await listedIds(store)).toEqual(["a"]);
+  const retention = { mode: "locked", untilMs: 0 } as const;
+  for (const call of [store.put(A, []), store.delete(A), store.extendRetention(A, retention)]) {
+    await expect(call).rejects.toMatchObject({ code: "read-only" });
+  }
+  expect(await inner.get(A)).toEqual(Uint8Array.of(1));
+});
