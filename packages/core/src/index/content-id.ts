@@ -32,3 +32,21 @@ export function contentPrefix(id: ContentId): ContentPrefix {
 export function contentHash(id: ContentId): Uint8Array {
   return fromHex(id.length % 2 === 1 ? id.slice(1) : id);
 }
+
+/** The binary key (spec §3.1): prefix letter or 0, then the hash. */
+export function contentKey(id: ContentId): Uint8Array {
+  const start = id.length % 2;
+  const key = new Uint8Array(1 + (id.length - start) / 2);
+  key[0] = start === 0 ? 0 : id.charCodeAt(0);
+  // Without fromHex and its check: an index file of a million entries makes a million keys.
+  for (let index = 1; index < key.length; index++) {
+    const place = start + (index - 1) * 2;
+    key[index] = (hexDigit(id.charCodeAt(place)) << 4) | hexDigit(id.charCodeAt(place + 1));
+  }
+  return key;
+}
+
+/** The value of a lower-case hex digit. */
+export function hexDigit(code: number): number {
+  return code < 0x3a ? code - 0x30 : code - 0x57;
+}

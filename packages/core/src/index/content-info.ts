@@ -18,4 +18,20 @@ export interface ContentInfo {
   readonly formatVersion: number;
   /** 0 when stored uncompressed. */
   readonly compressionHeaderId: number;
+  /** Left out for 0, the only one that anything can read (spec §4.1); kept so that copying an entry loses nothing. */
+  readonly encryptionKeyId?: number | undefined;
+}
+
+/**
+ * The merge rule (spec §4.2): whether `a` replaces `b`, an entry of the same content. The later one wins, of equal
+ * times the live one, of equals the one in the lexicographically larger pack.
+ */
+export function winsOver(a: ContentInfo, b: ContentInfo): boolean {
+  if (a.timestampSeconds !== b.timestampSeconds) {
+    return a.timestampSeconds > b.timestampSeconds;
+  }
+  if (a.deleted !== b.deleted) {
+    return b.deleted;
+  }
+  return a.packBlobId > b.packBlobId;
 }

@@ -1,0 +1,362 @@
+import { VarveError } from "../base/errors.ts";
+import { type ContentId, contentKey, type ContentPrefix, hexDigit } from "./content-id.ts";
+import type { ContentInfo } from "./content-info.ts";
+import { parseIndex } from "./index-file.ts";
+import {
+  type EntryFields,
+  emptyFields,
+  infoOf,
+  requireReadable,
+  requireStorable,
+} from "./index-layout.ts";
+import { PackNames } from "./pack-names.ts";
+import { RefTable, spread } from "./ref-table.ts";
+
+/**
+ * The merged look-up over all index files of a repository (spec §4.2): what a writer asks for every chunk it cuts.
+ * Contents lie as packed 32-bit words in slabs outside the JavaScript heap, never as objects: at most 64 bytes each
+ * for 16-byte hashes, table and pack names included, so that ten million take 0.6 GB at most. No I/O.
+ */
+export interface ContentIndex {
+  /**
+   * Merges an index file; `bytes` are not kept. Throws what {@link parseIndex} throws, and `corrupt` when its keys have
+   * another size than those already here.
+   */
+  addFile(bytes: Uint8Array): void;
+  /** Merges one entry. Throws `invalid-argument` for numbers that no index holds, else like `addFile`. */
+  addEntry(info: ContentInfo): void;
+  /** The winning entry, deleted or not. Throws `format-unsupported` for one under an encryption key of its own. */
+  get(id: ContentId): ContentInfo | undefined;
+  /** Whether `get` gives something (or throws). */
+  has(id: ContentId): boolean;
+  /** Whether the content can be referred to: present, not deleted, readable. Allocates nothing. */
+  isLive(id: ContentId): boolean;
+  /** Winning entries in no particular order, live ones only unless `deleted`; `prefix` "" means those without. */
+  entries(options?: { prefix?: ContentPrefix; deleted?: boolean }): Iterable<ContentInfo>;
+  /** Contents held, whatever their state. */
+  readonly count: number;
+  /** From now on, entries that were deleted at this Unix second or before do not exist (spec §4.6). 0 hides none. */
+  setWatermark(seconds: number): void;
+  /** Bytes held for contents, pack names and look-up tables. */
+  readonly memoryBytes: number;
+}
+
+export function createContentIndex(): ContentIndex {
+  return new PackedContentIndex();
+}
+
+const SLAB_BITS = 12;
+const RECORDS_PER_SLAB = 2 ** SLAB_BITS;
+// A record is the hash in words of four bytes, then these words.
+const TIME = 0; // low 32 bits of the timestamp
+const PLACE = 1; // bit 31 deleted, bits 0-30 pack offset
+const PACKED = 2;
+const ORIGINAL = 3;
+const PACK = 4;
+const META = 5; // bits 24-31 prefix, 16-23 timestamp bits 32-39, 0-15 format
+const VALUE_WORDS = 6;
+const MAX_FORMATS = 2 ** 16;
+
+interface EntryFormat {
+  readonly compressionHeaderId: number;
+  readonly formatVersion: number;
+  readonly encryptionKeyId: number;
+}
+
+class PackedContentIndex implements ContentIndex {
+  /** 0 until the first entry decides. */
+  #keySize = 0;
+  #hashWords = 0;
+  readonly #slabs: Uint32Array[] = [];
+  #count = 0;
+  readonly #table = new RefTable();
+  readonly #packs = new PackNames();
+  readonly #formats: EntryFormat[] = [];
+  readonly #formatNumbers = new Map<number, number>();
+  #watermark = 0;
+  // The key that is looked for, and the entry that is written or read: reused, so that look-ups allocate nothing.
+  #key = new Uint32Array(0);
+  #prefix = 0;
+  readonly #fields: EntryFields = emptyFields();
+  readonly #hashOf = (ref: number): number => {
+    const slab = this.#slabOf(ref);
+    const base = this.#baseOf(ref);
+    return hashOfKey(slab[base] as number, this.#word(slab, base, META) >>> 24); // a record has a hash
+  };
+
+  get count(): number {
+    return this.#count;
+  }
+
+  get memoryBytes(): number {
+    const slabBytes = this.#slabs.reduce((sum, slab) => sum + slab.byteLength, 0);
+    return slabBytes + this.#table.memoryBytes + this.#packs.memoryBytes;
+  }
+
+  addFile(bytes: Uint8Array): void {
+    const file = parseIndex(bytes);
+    if (file.count === 0) {
+      return;
+    }
+    this.#requireKeySize(file.keySize);
+    const packs = Uint32Array.from({ length: file.packCount }, (_, pack) =>
+      this.#packs.intern(file.packName(pack)),
+    );
+    const fields = this.#fields;
+    for (let position = 0; position < file.count; position++) {
+      file.readFields(position, fields);
+      fields.pack = packs[fields.pack] as number; // parseIndex has checked it
+      this.#readKeyBytes(bytes, file.keyOffset(position));
+      this.#merge();
+    }
+  }
+
+  addEntry(info: ContentInfo): void {
+    requireStorable(info);
+    const key = contentKey(info.id);
+    this.#requireKeySize(key.length);
+    this.#readKeyBytes(key, 0);
+    Object.assign(this.#fields, { encryptionKeyId: 0 }, info, {
+      pack: this.#packs.intern(info.packBlobId),
+    });
+    this.#merge();
+  }
+
+  get(id: ContentId): ContentInfo | undefined {
+    const ref = this.#findId(id);
+    if (ref < 0) {
+      return undefined;
+    }
+    this.#readRecord(ref);
+    requireReadable(id, this.#fields.encryptionKeyId);
+    return infoOf(id, this.#fields, this.#packs.name(this.#fields.pack));
+  }
+
+  has(id: ContentId): boolean {
+    return this.#findId(id) >= 0;
+  }
+
+  isLive(id: ContentId): boolean {
+    const ref = this.#findId(id);
+    if (ref < 0) {
+      return false;
+    }
+    const slab = this.#slabOf(ref);
+    const base = this.#baseOf(ref);
+    const format = this.#formats[this.#word(slab, base, META) & 0xffff];
+    return this.#word(slab, base, PLACE) < 2 ** 31 && format?.encryptionKeyId === 0;
+  }
+
+  *entries(
+    options: { prefix?: ContentPrefix; deleted?: boolean } = {},
+  ): Generator<ContentInfo, void, undefined> {
+    const prefix = options.prefix === undefined ? undefined : prefixCode(options.prefix);
+    for (let ref = 0; ref < this.#count; ref++) {
+      const slab = this.#slabOf(ref);
+      const base = this.#baseOf(ref);
+      const deleted = this.#word(slab, base, PLACE) >= 2 ** 31;
+      const recordPrefix = this.#word(slab, base, META) >>> 24;
+      if (
+        (prefix !== undefined && recordPrefix !== prefix) ||
+        (deleted && (options.deleted !== true || this.#isHidden(ref)))
+      ) {
+        continue;
+      }
+      this.#readRecord(ref);
+      yield infoOf(this.#idOf(ref), this.#fields, this.#packs.name(this.#fields.pack));
+    }
+  }
+
+  setWatermark(seconds: number): void {
+    this.#watermark = seconds;
+  }
+
+  #requireKeySize(keySize: number): void {
+    if (this.#keySize === 0) {
+      this.#keySize = keySize;
+      this.#hashWords = Math.ceil((keySize - 1) / 4);
+      this.#key = new Uint32Array(this.#hashWords);
+    } else if (this.#keySize !== keySize) {
+      throw new VarveError(
+        "corrupt",
+        `index: keys of ${keySize} bytes among keys of ${this.#keySize} bytes`,
+      );
+    }
+  }
+
+  #readKeyBytes(bytes: Uint8Array, offset: number): void {
+    this.#prefix = bytes[offset] as number; // the caller's key has the size that was required
+    this.#key.fill(0);
+    for (let index = 0; index < this.#keySize - 1; index++) {
+      const byte = bytes[offset + 1 + index] as number;
+      this.#key[index >>> 2] = ((this.#key[index >>> 2] as number) << 8) | byte;
+    }
+  }
+
+  /** False when the id has another size than those here. */
+  #readKeyText(id: ContentId): boolean {
+    const start = id.length % 2;
+    if (this.#keySize === 0 || id.length - start !== (this.#keySize - 1) * 2) {
+      return false;
+    }
+    this.#prefix = start === 0 ? 0 : id.charCodeAt(0);
+    let word = 0;
+    for (let index = start; index < id.length; index++) {
+      word = (word << 4) | hexDigit(id.charCodeAt(index));
+      const digits = index - start + 1;
+      if (digits % 8 === 0 || index + 1 === id.length) {
+        this.#key[(digits - 1) >>> 3] = word;
+        word = 0;
+      }
+    }
+    return true;
+  }
+
+  #findId(id: ContentId): number {
+    const ref = this.#readKeyText(id) ? this.#find() : -1;
+    return ref >= 0 && this.#isHidden(ref) ? -1 : ref;
+  }
+
+  #find(): number {
+    const hash = hashOfKey(this.#key[0] as number, this.#prefix); // a key has a hash
+    for (let slot = this.#table.slotOf(hash); ; slot = this.#table.next(slot)) {
+      const ref = this.#table.at(slot);
+      if (ref < 0 || this.#hasKey(ref)) {
+        return ref;
+      }
+    }
+  }
+
+  #hasKey(ref: number): boolean {
+    const slab = this.#slabOf(ref);
+    const base = this.#baseOf(ref);
+    for (let index = 0; index < this.#hashWords; index++) {
+      if (slab[base + index] !== this.#key[index]) {
+        return false;
+      }
+    }
+    return this.#word(slab, base, META) >>> 24 === this.#prefix;
+  }
+
+  /** Merges the entry in `#fields` under the key in `#key`. */
+  #merge(): void {
+    const known = this.#find();
+    if (known >= 0) {
+      if (this.#winsOver(known)) {
+        this.#writeRecord(known);
+      }
+      return;
+    }
+    const ref = this.#count;
+    if (ref === this.#slabs.length * RECORDS_PER_SLAB) {
+      this.#slabs.push(new Uint32Array(RECORDS_PER_SLAB * (this.#hashWords + VALUE_WORDS)));
+    }
+    this.#writeRecord(ref);
+    this.#count += 1;
+    this.#table.insert(ref, this.#hashOf);
+  }
+
+  /** Spec §4.2, as {@link winsOver} has it, between `#fields` and a record. */
+  #winsOver(ref: number): boolean {
+    const slab = this.#slabOf(ref);
+    const base = this.#baseOf(ref);
+    const time = this.#timeOf(slab, base);
+    const deleted = this.#word(slab, base, PLACE) >= 2 ** 31;
+    const pack = this.#word(slab, base, PACK);
+    const fields = this.#fields;
+    if (fields.timestampSeconds !== time) {
+      return fields.timestampSeconds > time;
+    }
+    if (fields.deleted !== deleted) {
+      return deleted;
+    }
+    return fields.pack !== pack && this.#packs.name(fields.pack) > this.#packs.name(pack);
+  }
+
+  #writeRecord(ref: number): void {
+    const fields = this.#fields;
+    const slab = this.#slabOf(ref);
+    const base = this.#baseOf(ref);
+    slab.set(this.#key, base);
+    const value = base + this.#hashWords;
+    const timeHigh = Math.floor(fields.timestampSeconds / 2 ** 32);
+    slab[value + TIME] = fields.timestampSeconds % 2 ** 32;
+    slab[value + PLACE] = fields.packOffset + (fields.deleted ? 2 ** 31 : 0);
+    slab[value + PACKED] = fields.packedLength;
+    slab[value + ORIGINAL] = fields.originalLength;
+    slab[value + PACK] = fields.pack;
+    slab[value + META] = (this.#prefix << 24) | (timeHigh << 16) | this.#formatNumber(fields);
+  }
+
+  #readRecord(ref: number): void {
+    const slab = this.#slabOf(ref);
+    const base = this.#baseOf(ref);
+    const fields = this.#fields;
+    const place = this.#word(slab, base, PLACE);
+    fields.timestampSeconds = this.#timeOf(slab, base);
+    fields.deleted = place >= 2 ** 31;
+    fields.packOffset = place % 2 ** 31;
+    fields.packedLength = this.#word(slab, base, PACKED);
+    fields.originalLength = this.#word(slab, base, ORIGINAL);
+    fields.pack = this.#word(slab, base, PACK);
+    Object.assign(fields, this.#formats[this.#word(slab, base, META) & 0xffff]);
+  }
+
+  #formatNumber(fields: EntryFields): number {
+    const { compressionHeaderId, formatVersion, encryptionKeyId } = fields;
+    const key = compressionHeaderId * 65_536 + formatVersion * 256 + encryptionKeyId;
+    let number = this.#formatNumbers.get(key);
+    if (number === undefined) {
+      if (this.#formats.length === MAX_FORMATS) {
+        throw new VarveError("corrupt", `index: more than ${MAX_FORMATS} formats`);
+      }
+      number = this.#formats.push({ compressionHeaderId, formatVersion, encryptionKeyId }) - 1;
+      this.#formatNumbers.set(key, number);
+    }
+    return number;
+  }
+
+  #idOf(ref: number): ContentId {
+    const slab = this.#slabOf(ref);
+    const base = this.#baseOf(ref);
+    const prefix = this.#word(slab, base, META) >>> 24;
+    let text = prefix === 0 ? "" : String.fromCharCode(prefix);
+    let digits = (this.#keySize - 1) * 2;
+    for (let index = 0; index < this.#hashWords; index++, digits -= 8) {
+      const word = slab[base + index] as number; // within the record
+      text += word.toString(16).padStart(Math.min(8, digits), "0");
+    }
+    return text as ContentId; // it came in as one
+  }
+
+  #isHidden(ref: number): boolean {
+    const slab = this.#slabOf(ref);
+    const base = this.#baseOf(ref);
+    return this.#word(slab, base, PLACE) >= 2 ** 31 && this.#timeOf(slab, base) <= this.#watermark;
+  }
+
+  #timeOf(slab: Uint32Array, base: number): number {
+    const high = (this.#word(slab, base, META) >>> 16) & 0xff;
+    return high * 2 ** 32 + this.#word(slab, base, TIME);
+  }
+
+  #slabOf(ref: number): Uint32Array {
+    return this.#slabs[ref >>> SLAB_BITS] as Uint32Array; // ref < count
+  }
+
+  #baseOf(ref: number): number {
+    return (ref & (RECORDS_PER_SLAB - 1)) * (this.#hashWords + VALUE_WORDS);
+  }
+
+  #word(slab: Uint32Array, base: number, word: number): number {
+    return slab[base + this.#hashWords + word] as number; // within the record
+  }
+}
+
+function hashOfKey(firstWord: number, prefix: number): number {
+  return spread(firstWord ^ Math.imul(prefix, 0x9e3779b1));
+}
+
+function prefixCode(prefix: ContentPrefix): number {
+  return prefix === "" ? 0 : prefix.charCodeAt(0);
+}
