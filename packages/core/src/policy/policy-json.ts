@@ -13,7 +13,7 @@ type Members = Readonly<Record<string, unknown>>;
 /** A document of unknown origin. Throws `corrupt` naming `what`. */
 export function policyFromJson(payload: unknown, what: string): Policy {
   const document = withKnownKeys(new JsonRecord(payload, what), []);
-  return document as Policy; // every member that Policy declares was checked against the field table
+  return document; // every member that Policy declares was checked against the field table
 }
 
 /** The payload of a policy's manifest; sections without members are left out, unknown members are kept. */
