@@ -33,14 +33,23 @@ export interface ContentStore {
    * both own a content. An id whose index entry is deleted counts as new (spec §8.3).
    */
   claim(ids: readonly ContentId[]): boolean[];
-  /** Puts claimed contents into an open pack; keeps the bytes. Resolves when there is room (backpressure). Throws `read-only` and what the store threw. */
+  /**
+   * Puts claimed contents into an open pack; keeps the bytes. Resolves when there is room (backpressure); an aborted call
+   * has still kept them. Throws `read-only` and, once a pack could not be stored, that first failure for ever: the
+   * session is lost, and no index will name any of it.
+   */
   append(sealed: readonly SealedContent[], options?: CallOptions): Promise<void>;
+  /**
+   * Gives claims back that will not be appended. Harmless when nobody else was told that they are on their way; else the
+   * session is lost: later calls throw `cause`.
+   */
+  abandon(ids: readonly ContentId[], cause: unknown): void;
   /** claim + seal + append of one small content (directories, manifests). `data` is not kept. */
   write(
     data: Uint8Array,
     options: CallOptions & { prefix: ContentPrefix; codec?: Codec | undefined },
   ): Promise<ContentId>;
-  /** The plain bytes; their hash equals the id. Sees unflushed contents. Throws `content-not-found`, `corrupt`. */
+  /** The plain bytes, not to be changed; their hash equals the id. Sees unflushed contents. Throws `content-not-found`, `corrupt`. */
   read(id: ContentId, options?: CallOptions): Promise<Uint8Array>;
   /** The live or deleted entry that wins the merge, pending ones included. */
   info(id: ContentId): ContentInfo | undefined;
@@ -50,7 +59,12 @@ export interface ContentStore {
   decode(info: ContentInfo, packed: Uint8Array): Uint8Array;
   /** Adds a tombstone for each live id; visible to others with the next `flush`. */
   remove(ids: readonly ContentId[]): void;
-  /** Waits for every claim, uploads packs, then the index: the commit point (spec §0: session marker, packs, index, marker removed). */
+  /**
+   * The commit point: waits for every claim made before, stores packs, then the index, then removes the session marker
+   * (spec §0). Claims made meanwhile belong to the next session. After a failed index write or an abort it may be called
+   * again. Sees first what others have committed when that was last done a while ago, so a long session must flush
+   * every few minutes: Kopia does every 10. Does nothing when read-only.
+   */
   flush(options?: CallOptions): Promise<void>;
   /** Loads what other clients have committed since. */
   refresh(options?: CallOptions): Promise<void>;

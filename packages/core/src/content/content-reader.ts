@@ -1,0 +1,89 @@
+import { CONTENT_CACHE_BYTES } from "../base/budget.ts";
+import { equalBytes } from "../base/bytes.ts";
+import type { CallOptions } from "../base/environment.ts";
+import { errorMessage, isVarveError, VarveError } from "../base/errors.ts";
+import type { BlobStore } from "../blob/store.ts";
+import type { Codecs } from "../compression/codec.ts";
+import { decompressContent } from "../compression/content-compression.ts";
+import { ivOfHash, type Sealer } from "../format/sealer.ts";
+import { contentHash, contentPrefix } from "../index/content-id.ts";
+import type { ContentInfo } from "../index/content-info.ts";
+import { ContentCache } from "./content-cache.ts";
+
+/** The way back from an index entry to plain bytes, with every check there is (spec §3.3, §3.4). */
+export class ContentReader {
+  readonly #store: BlobStore;
+  readonly #sealer: Sealer;
+  readonly #codecs: Codecs;
+  readonly #cache = new ContentCache(CONTENT_CACHE_BYTES);
+
+  constructor(options: { store: BlobStore; sealer: Sealer; codecs: Codecs }) {
+    this.#store = options.store;
+    this.#sealer = options.sealer;
+    this.#codecs = options.codecs;
+  }
+
+  /** Contents with a prefix (directories, indexes) are kept for a while: they are read again and again. */
+  async read(info: ContentInfo, options: CallOptions): Promise<Uint8Array> {
+    const cached = this.#cache.get(info.id);
+    if (cached !== undefined) {
+      return cached;
+    }
+    const data = this.decode(info, await this.#fetch(info, options));
+    if (contentPrefix(info.id) !== "") {
+      this.#cache.set(info.id, data);
+    }
+    return data;
+  }
+
+  /** Throws `corrupt` or `format-unsupported`, naming the content and its pack. */
+  decode(info: ContentInfo, packed: Uint8Array): Uint8Array {
+    try {
+      return this.#decode(info, packed);
+    } catch (cause) {
+      const code = isVarveError(cause, "format-unsupported") ? "format-unsupported" : "corrupt";
+      const message = `content ${info.id} in pack ${info.packBlobId}: ${errorMessage(cause)}`;
+      throw new VarveError(code, message, { cause });
+    }
+  }
+
+  #decode(info: ContentInfo, packed: Uint8Array): Uint8Array {
+    const hash = contentHash(info.id);
+    if (hash.length !== this.#sealer.hashSize) {
+      throw new VarveError("corrupt", `its hash has ${hash.length} bytes`);
+    }
+    if ((info.encryptionKeyId ?? 0) !== 0) {
+      throw new VarveError("format-unsupported", `encryption key ${info.encryptionKeyId}`);
+    }
+    if (packed.length !== info.packedLength) {
+      throw new VarveError("corrupt", `got ${packed.length} bytes of ${info.packedLength}`);
+    }
+    const stored = this.#sealer.open(packed, ivOfHash(hash));
+    const headerId = info.compressionHeaderId;
+    const maxSize = info.originalLength;
+    const data =
+      headerId === 0
+        ? stored
+        : decompressContent(stored, { headerId, codecs: this.#codecs, maxSize });
+    if (data.length !== info.originalLength) {
+      throw new VarveError("corrupt", `${data.length} bytes instead of ${info.originalLength}`);
+    }
+    if (!equalBytes(this.#sealer.hash(data), hash)) {
+      throw new VarveError("corrupt", "its bytes do not match its id");
+    }
+    return data;
+  }
+
+  async #fetch(info: ContentInfo, { signal }: CallOptions): Promise<Uint8Array> {
+    const range = { offset: info.packOffset, length: info.packedLength };
+    try {
+      return await this.#store.get(info.packBlobId, { range, signal });
+    } catch (cause) {
+      if (isVarveError(cause, "blob-not-found") || isVarveError(cause, "range-invalid")) {
+        const message = `content ${info.id}: pack ${info.packBlobId} is missing or cut short`;
+        throw new VarveError("corrupt", message, { cause });
+      }
+      throw cause;
+    }
+  }
+}

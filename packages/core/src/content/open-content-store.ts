@@ -1,0 +1,310 @@
+import { Semaphore } from "../base/concurrency.ts";
+import type { CallOptions, Environment } from "../base/environment.ts";
+import { errorMessage, isVarveError, VarveError } from "../base/errors.ts";
+import type { BlobStore } from "../blob/store.ts";
+import type { Codec, Codecs } from "../compression/codec.ts";
+import type { IndexBlobs } from "../epoch/index-blobs.ts";
+import { loadContentIndex } from "../epoch/load-index.ts";
+import type { RepositoryFormat } from "../format/format.ts";
+import type { Sealer } from "../format/sealer.ts";
+import { type ContentId, type ContentPrefix, contentIdOf } from "../index/content-id.ts";
+import { type ContentIndex, createContentIndex } from "../index/content-index.ts";
+import type { ContentInfo } from "../index/content-info.ts";
+import { Claims } from "./claims.ts";
+import { ContentReader } from "./content-reader.ts";
+import type { ContentStats, ContentStore, SealedContent } from "./content-store.ts";
+import { PackWriter, type WriteSession } from "./pack-writer.ts";
+import { sealContent } from "./seal-content.ts";
+import type { SessionOwner } from "./session.ts";
+
+/**
+ * The content store over packs and index blobs (spec §3, §4.1). What makes it safe is an order: a session marker, then
+ * packs, then the index that names them, then the marker's removal; and one rule: after the first pack that could not
+ * be stored nothing is committed any more, since others may count on what was in it.
+ */
+
+export interface OpenContentStoreOptions extends CallOptions {
+  readonly store: BlobStore;
+  readonly format: RepositoryFormat;
+  readonly sealer: Sealer;
+  readonly codecs: Codecs;
+  readonly indexBlobs: IndexBlobs;
+  readonly environment: Environment;
+  readonly owner: SessionOwner;
+  readonly readOnly: boolean;
+  /** Called before an index is written; what it throws ends the flush, which may be tried again. */
+  readonly beforeCommit?: ((options: CallOptions) => Promise<void>) | undefined;
+}
+
+/** A content store that its repository can close. */
+export interface OpenContentStore extends ContentStore {
+  /** Discards what is not flushed; resolves when no upload is in flight any longer. Idempotent. */
+  close(): Promise<void>;
+}
+
+/** Loads the index. Throws `corrupt` when an index blob cannot be read, and what the store throws. */
+export async function openContentStore(
+  options: OpenContentStoreOptions,
+): Promise<OpenContentStore> {
+  const contents = new PackContentStore(options);
+  await contents.refresh({ signal: options.signal });
+  return contents;
+}
+
+// A missing pack may mean that maintenance has moved its contents: worth a look, but not for each of a thousand.
+const MIN_REFRESH_INTERVAL_MS = 60_000;
+// spec §8.3: what a client does not look at for longer may have been collected meanwhile.
+const MAX_INDEX_AGE_MS = 15 * 60_000;
+
+class PackContentStore implements OpenContentStore {
+  readonly #options: OpenContentStoreOptions;
+  /** All that is known: committed by anybody, stored, or in a pack that is still open. */
+  readonly #index: ContentIndex = createContentIndex();
+  readonly #claims = new Claims();
+  readonly #reader: ContentReader;
+  readonly #writer: PackWriter;
+  /** Sessions whose packs are closed and whose index is not written yet, oldest first. */
+  readonly #ended: WriteSession[] = [];
+  /** Held by `flush` and `refresh`. */
+  readonly #commit = new Semaphore(1);
+  #refreshedMs = Number.NEGATIVE_INFINITY;
+  #watermarkSeconds = 0;
+  #dedupedContents = 0;
+  #newContents = 0;
+  #newOriginalBytes = 0;
+  #newPackedBytes = 0;
+
+  constructor(options: OpenContentStoreOptions) {
+    this.#options = options;
+    this.#reader = new ContentReader(options);
+    this.#writer = new PackWriter({
+      ...options,
+      onFailure: (error) => this.#claims.fail(error),
+    });
+  }
+
+  claim(ids: readonly ContentId[]): boolean[] {
+    this.#requireWritable();
+    return ids.map((id) => {
+      const isNew = !this.#index.isLive(id) && this.#claims.take(id);
+      this.#dedupedContents += isNew ? 0 : 1;
+      return isNew;
+    });
+  }
+
+  async append(sealed: readonly SealedContent[], { signal }: CallOptions = {}): Promise<void> {
+    this.#requireWritable();
+    // Nothing is awaited before all are in a pack: an abort must not leave claims that nobody will settle.
+    this.#writer.throwIfFailed();
+    for (const content of sealed) {
+      this.#add(content);
+    }
+    signal?.throwIfAborted();
+    this.#writer.startFullPacks();
+    await this.#writer.room({ signal });
+  }
+
+  abandon(ids: readonly ContentId[], cause: unknown): void {
+    for (const id of ids) {
+      if (!this.#claims.abandon(id)) {
+        this.#writer.fail(cause);
+      }
+    }
+  }
+
+  async write(
+    data: Uint8Array,
+    options: CallOptions & { prefix: ContentPrefix; codec?: Codec | undefined },
+  ): Promise<ContentId> {
+    options.signal?.throwIfAborted();
+    if (!/^[g-z]?$/.test(options.prefix)) {
+      throw new VarveError("invalid-argument", `not a content prefix: ${options.prefix}`);
+    }
+    const { sealer, format } = this.#options;
+    const id = contentIdOf(options.prefix, sealer.hash(data));
+    if (this.claim([id])[0] === true) {
+      // spec §3.4: an index of version 1 cannot say that a content is compressed.
+      const codec = format.indexVersion === 1 ? undefined : options.codec;
+      await this.append([this.#seal({ id, data, codec })], { signal: options.signal });
+    }
+    return id;
+  }
+
+  async read(id: ContentId, options: CallOptions = {}): Promise<Uint8Array> {
+    const info = this.#index.get(id);
+    if (info === undefined) {
+      throw new VarveError("content-not-found", `content ${id} is in no index`);
+    }
+    const inFlight = this.#writer.inFlight(id);
+    if (inFlight !== undefined) {
+      return this.#reader.decode(info, inFlight.sealed);
+    }
+    try {
+      return await this.#reader.read(info, options);
+    } catch (error) {
+      const moved = isMissingPack(error) ? await this.#movedTo(info, options) : undefined;
+      if (moved === undefined) {
+        throw error;
+      }
+      return await this.#reader.read(moved, options);
+    }
+  }
+
+  info(id: ContentId): ContentInfo | undefined {
+    return this.#index.get(id);
+  }
+
+  entries(options: { prefix?: ContentPrefix; deleted?: boolean } = {}): Iterable<ContentInfo> {
+    return this.#index.entries(options);
+  }
+
+  decode(info: ContentInfo, packed: Uint8Array): Uint8Array {
+    return this.#reader.decode(info, packed);
+  }
+
+  remove(ids: readonly ContentId[]): void {
+    this.#requireWritable();
+    for (const id of ids) {
+      const info = this.#index.get(id);
+      if (info !== undefined && !info.deleted) {
+        const timestampSeconds = this.#timestampFor(id);
+        const tombstone: ContentInfo = { ...info, deleted: true, timestampSeconds };
+        this.#index.addEntry(tombstone);
+        this.#writer.addTombstone(tombstone);
+      }
+    }
+  }
+
+  async flush({ signal }: CallOptions = {}): Promise<void> {
+    if (this.#options.readOnly) {
+      return;
+    }
+    await this.#exclusively({ signal }, async () => {
+      this.#writer.throwIfFailed();
+      if (this.#options.environment.nowMs() - this.#refreshedMs >= MAX_INDEX_AGE_MS) {
+        await this.#load({ signal });
+      }
+      await this.#claims.settled({ signal });
+      const session = this.#writer.endSession();
+      if (session !== undefined) {
+        this.#ended.push(session);
+      }
+      for (let next = this.#ended[0]; next !== undefined; next = this.#ended[0]) {
+        await this.#commitSession(next, { signal });
+        this.#ended.shift();
+      }
+    });
+  }
+
+  async refresh(options: CallOptions = {}): Promise<void> {
+    await this.#exclusively(options, () => this.#load(options));
+  }
+
+  get stats(): ContentStats {
+    return {
+      dedupedContents: this.#dedupedContents,
+      newContents: this.#newContents,
+      newOriginalBytes: this.#newOriginalBytes,
+      newPackedBytes: this.#newPackedBytes,
+      uploadedBlobs: this.#writer.uploadedBlobs,
+      uploadedBytes: this.#writer.uploadedBytes,
+    };
+  }
+
+  async close(): Promise<void> {
+    await this.#writer.close(this.#ended);
+    await this.#exclusively({}, async () => {}); // what holds it ends by itself now
+  }
+
+  #add(content: SealedContent): void {
+    try {
+      const timestampSeconds = this.#timestampFor(content.id);
+      this.#index.addEntry(this.#writer.add(content, { timestampSeconds }));
+      this.#claims.settle(content.id);
+    } catch (error) {
+      this.#writer.fail(error); // a claim that is neither settled nor given back would hold up every flush
+      throw error;
+    }
+    this.#newContents++;
+    this.#newOriginalBytes += content.originalLength;
+    this.#newPackedBytes += content.sealed.length;
+  }
+
+  #seal(content: { id: ContentId; data: Uint8Array; codec: Codec | undefined }): SealedContent {
+    try {
+      return sealContent({ ...content, sealer: this.#options.sealer });
+    } catch (error) {
+      this.abandon([content.id], error);
+      throw error;
+    }
+  }
+
+  /** Later than any entry of this content, the ones that the watermark hides included (spec §4.1, §4.2). */
+  #timestampFor(id: ContentId): number {
+    const now = Math.floor(this.#options.environment.nowMs() / 1000);
+    const previous = this.#index.get(id)?.timestampSeconds ?? this.#watermarkSeconds;
+    return Math.max(now, previous + 1);
+  }
+
+  async #commitSession(session: WriteSession, { signal }: CallOptions): Promise<void> {
+    // After an abort the uploads in flight are still waited for, so that nothing is written once this has thrown.
+    await Promise.all(session.uploads);
+    this.#writer.throwIfFailed();
+    signal?.throwIfAborted();
+    const entries = [...session.index.entries({ deleted: true })];
+    if (entries.length > 0) {
+      await this.#options.beforeCommit?.({ signal });
+      await this.#options.indexBlobs.write(entries, { sessionId: session.id, signal });
+    }
+    await this.#removeMarker(session, { signal });
+  }
+
+  async #removeMarker(session: WriteSession, options: CallOptions): Promise<void> {
+    const { store, environment } = this.#options;
+    if (session.marker === undefined) {
+      return;
+    }
+    const id = await session.marker;
+    try {
+      await store.delete(id, options);
+    } catch (error) {
+      // The session is committed; a marker that stays only delays the collection of garbage.
+      const message = `could not remove session marker ${id}: ${errorMessage(error)}`;
+      environment.log({ level: "warning", message });
+    }
+  }
+
+  async #movedTo(info: ContentInfo, options: CallOptions): Promise<ContentInfo | undefined> {
+    if (this.#options.environment.nowMs() - this.#refreshedMs >= MIN_REFRESH_INTERVAL_MS) {
+      await this.refresh(options);
+    }
+    const current = this.#index.get(info.id);
+    return current?.packBlobId === info.packBlobId ? undefined : current;
+  }
+
+  async #load({ signal }: CallOptions): Promise<void> {
+    const { indexBlobs, environment } = this.#options;
+    const startedMs = environment.nowMs();
+    await loadContentIndex(indexBlobs, { into: this.#index, signal });
+    this.#refreshedMs = startedMs;
+  }
+
+  async #exclusively(options: CallOptions, work: () => Promise<void>): Promise<void> {
+    await this.#commit.acquire(1, options);
+    try {
+      await work();
+    } finally {
+      this.#commit.release(1);
+    }
+  }
+
+  #requireWritable(): void {
+    if (this.#options.readOnly) {
+      throw new VarveError("read-only", "the repository was opened read-only");
+    }
+  }
+}
+
+function isMissingPack(error: unknown): boolean {
+  return isVarveError(error, "corrupt") && isVarveError(error.cause, "blob-not-found");
+}

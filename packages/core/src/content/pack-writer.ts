@@ -1,0 +1,212 @@
+import { PACK_UPLOADS } from "../base/budget.ts";
+import { totalLength } from "../base/bytes.ts";
+import { Semaphore } from "../base/concurrency.ts";
+import type { CallOptions, Environment } from "../base/environment.ts";
+import { VarveError } from "../base/errors.ts";
+import type { BlobId, BlobStore, Retention } from "../blob/store.ts";
+import type { RepositoryFormat } from "../format/format.ts";
+import type { Sealer } from "../format/sealer.ts";
+import type { ContentId } from "../index/content-id.ts";
+import { type ContentIndex, createContentIndex } from "../index/content-index.ts";
+import type { ContentInfo } from "../index/content-info.ts";
+import type { SealedContent } from "./content-store.ts";
+import { PackBuilder, type PackKind, packKindOf } from "./pack-builder.ts";
+import { newSessionId, putSessionMarker, type SessionOwner } from "./session.ts";
+
+/**
+ * One session: the packs between two commits, under one session id (spec §1.1, §8.1). Its index names a content only
+ * once the content's pack is stored.
+ */
+export interface WriteSession {
+  readonly id: string;
+  readonly open: Map<PackKind, PackBuilder>;
+  readonly uploads: Set<Promise<void>>;
+  /** Entries whose packs are stored, and tombstones: what the commit will write. */
+  readonly index: ContentIndex;
+  /** Put before the first pack. */
+  marker: Promise<BlobId> | undefined;
+}
+
+export interface PackWriterOptions {
+  readonly store: BlobStore;
+  readonly sealer: Sealer;
+  readonly format: RepositoryFormat;
+  readonly environment: Environment;
+  readonly owner: SessionOwner;
+  /** Called once, with the first thing that went wrong. */
+  readonly onFailure: (error: unknown) => void;
+}
+
+// Offsets in a pack have 30 bits (spec §4.4); no format asks for packs anywhere near.
+const MAX_PACK_SIZE = 2 ** 29;
+
+/**
+ * Fills packs and stores them, several at a time. The first failure ends everything: who was told that a content is
+ * stored or on its way must never find an index that lacks it.
+ */
+export class PackWriter {
+  uploadedBlobs = 0;
+  uploadedBytes = 0;
+  readonly #options: PackWriterOptions;
+  readonly #maxPackSize: number;
+  readonly #slots = new Semaphore(PACK_UPLOADS);
+  readonly #stop = new AbortController();
+  /** Sealed bytes of contents whose pack is not stored yet. */
+  readonly #inFlight = new Map<ContentId, SealedContent>();
+  #session: WriteSession | undefined;
+  #unstoredPacks = 0;
+  #failure: { readonly error: unknown } | undefined;
+
+  constructor(options: PackWriterOptions) {
+    this.#options = options;
+    this.#maxPackSize = Math.min(options.format.maxPackSize, MAX_PACK_SIZE);
+  }
+
+  /** Puts a content into an open pack, whatever its length; keeps the bytes. */
+  add(content: SealedContent, options: { timestampSeconds: number }): ContentInfo {
+    const session = this.#currentSession();
+    const kind = packKindOf(content.id);
+    let pack = session.open.get(kind);
+    if (pack === undefined) {
+      pack = new PackBuilder({ kind, sessionId: session.id, ...this.#options });
+      session.open.set(kind, pack);
+    }
+    this.#inFlight.set(content.id, content);
+    return pack.add(content, options);
+  }
+
+  addTombstone(entry: ContentInfo): void {
+    this.#currentSession().index.addEntry(entry);
+  }
+
+  /** What `add` was given for a content that is not in storage yet. */
+  inFlight(id: ContentId): SealedContent | undefined {
+    return this.#inFlight.get(id);
+  }
+
+  /** Closes the packs that are full and starts to store them. */
+  startFullPacks(): void {
+    const session = this.#session;
+    if (session === undefined) {
+      return;
+    }
+    for (const [kind, pack] of session.open) {
+      if (pack.length >= this.#maxPackSize) {
+        session.open.delete(kind);
+        this.#start(session, pack);
+      }
+    }
+  }
+
+  /** Waits while more packs are closed than may be on their way: the only thing that slows a producer down. */
+  async room({ signal }: CallOptions = {}): Promise<void> {
+    if (this.#unstoredPacks > PACK_UPLOADS) {
+      // First come, first served: this slot is free only after every closed pack has had one.
+      await this.#slots.acquire(1, { signal });
+      this.#slots.release(1);
+    }
+    this.throwIfFailed();
+  }
+
+  /** Ends the session: starts to store its open packs; what is added from now on belongs to the next one. */
+  endSession(): WriteSession | undefined {
+    const session = this.#session;
+    if (session !== undefined) {
+      this.#session = undefined;
+      for (const pack of session.open.values()) {
+        this.#start(session, pack);
+      }
+      session.open.clear();
+    }
+    return session;
+  }
+
+  /** The first failure ends the writer. */
+  fail(error: unknown): void {
+    if (this.#failure === undefined) {
+      this.#failure = { error };
+      this.#options.onFailure(error);
+    }
+  }
+
+  throwIfFailed(): void {
+    if (this.#failure !== undefined) {
+      throw this.#failure.error;
+    }
+  }
+
+  /** Gives up what is not stored; resolves when no upload is in flight any longer. */
+  async close(session: readonly WriteSession[]): Promise<void> {
+    this.fail(new VarveError("invalid-argument", "the repository is closed"));
+    this.#stop.abort(new VarveError("invalid-argument", "the repository was closed meanwhile"));
+    const sessions = this.#session === undefined ? session : [...session, this.#session];
+    await Promise.all(sessions.flatMap(({ uploads }) => [...uploads]));
+    this.#inFlight.clear();
+  }
+
+  #currentSession(): WriteSession {
+    this.#session ??= {
+      id: newSessionId(this.#options.environment),
+      open: new Map(),
+      uploads: new Set(),
+      index: createContentIndex(),
+      marker: undefined,
+    };
+    return this.#session;
+  }
+
+  #start(session: WriteSession, pack: PackBuilder): void {
+    this.#unstoredPacks++;
+    const upload: Promise<void> = this.#upload(session, pack)
+      .catch((error: unknown) => this.fail(error))
+      .finally(() => {
+        this.#unstoredPacks--;
+        session.uploads.delete(upload);
+      });
+    session.uploads.add(upload);
+  }
+
+  async #upload(session: WriteSession, pack: PackBuilder): Promise<void> {
+    const { store, sealer, format, environment } = this.#options;
+    await this.#slots.acquire(1);
+    try {
+      this.throwIfFailed();
+      session.marker ??= this.#putMarker(session);
+      await session.marker;
+      const { id, parts, entries } = pack.finish(sealer);
+      const retention = retentionOf(format, environment);
+      await store.put(id, parts, { signal: this.#stop.signal, retention });
+      this.#count(totalLength(parts));
+      for (const entry of entries) {
+        session.index.addEntry(entry);
+        this.#inFlight.delete(entry.id);
+      }
+    } finally {
+      this.#slots.release(1);
+    }
+  }
+
+  async #putMarker(session: WriteSession): Promise<BlobId> {
+    const { store, sealer, environment, owner } = this.#options;
+    const signal = this.#stop.signal;
+    const options = { sessionId: session.id, owner, sealer, environment, signal };
+    const { id, size } = await putSessionMarker(store, options);
+    this.#count(size);
+    return id;
+  }
+
+  #count(bytes: number): void {
+    this.uploadedBlobs++;
+    this.uploadedBytes += bytes;
+  }
+}
+
+/** Object lock for a pack that is put now (spec §2.7). */
+function retentionOf(format: RepositoryFormat, environment: Environment): Retention | undefined {
+  return (
+    format.retention && {
+      mode: format.retention.mode,
+      untilMs: environment.nowMs() + format.retention.periodMs,
+    }
+  );
+}

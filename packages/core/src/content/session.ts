@@ -1,0 +1,54 @@
+import { toHex } from "../base/bytes.ts";
+import type { Environment } from "../base/environment.ts";
+import { encodeJson } from "../base/json.ts";
+import { formatTimeNs, msToNs } from "../base/time.ts";
+import type { BlobId, BlobStore } from "../blob/store.ts";
+import { sealBlob } from "../format/sealed-blob.ts";
+import type { Sealer } from "../format/sealer.ts";
+
+/** Who writes; other clients see it in session markers. */
+export interface SessionOwner {
+  readonly username: string;
+  readonly hostname: string;
+}
+
+const YEAR_2000_MS = 946_684_800_000;
+const SESSION_PERIOD_MS = 30 * 24 * 60 * 60 * 1000;
+
+/** `s`, 16 random hex digits, and the 30-day period since 2000 in hex (spec §1.1). */
+export function newSessionId(environment: Environment): string {
+  const period = Math.floor((environment.nowMs() - YEAR_2000_MS) / SESSION_PERIOD_MS);
+  return `s${toHex(environment.randomBytes(8))}${Math.max(0, period).toString(16)}`;
+}
+
+/**
+ * Says that packs of this session are wanted though no index names them yet: garbage collection keeps them while the
+ * marker is younger than 96 hours (spec §8.1). Must be stored before the session's first pack.
+ */
+export async function putSessionMarker(
+  store: BlobStore,
+  options: {
+    sessionId: string;
+    owner: SessionOwner;
+    sealer: Sealer;
+    environment: Environment;
+    signal?: AbortSignal | undefined;
+  },
+): Promise<{ id: BlobId; size: number }> {
+  const now = formatTimeNs(msToNs(options.environment.nowMs()));
+  const plain = encodeJson({
+    id: options.sessionId,
+    startTime: now,
+    checkpointTime: now,
+    username: options.owner.username,
+    hostname: options.owner.hostname,
+  });
+  const { id, bytes } = sealBlob({
+    prefix: "s",
+    suffix: options.sessionId,
+    plain,
+    sealer: options.sealer,
+  });
+  await store.put(id, [bytes], { signal: options.signal });
+  return { id, size: bytes.length };
+}
