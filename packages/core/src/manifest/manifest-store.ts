@@ -1,5 +1,6 @@
 import type { CallOptions } from "../base/environment.ts";
 import { VarveError } from "../base/errors.ts";
+import type { ContentId } from "../index/content-id.ts";
 
 declare const kind: unique symbol;
 /** Usually 32 hex digits; any non-empty text that Kopia stored is accepted (spec §6.1). */
@@ -25,6 +26,12 @@ export interface ManifestInfo {
   readonly modifiedNs: bigint;
 }
 
+/** A manifest content that could not be read: whatever it held is missing from every answer. */
+export interface DamagedManifests {
+  readonly contentId: ContentId;
+  readonly reason: string;
+}
+
 /** Small labelled JSON documents, all of them in memory (spec §6.1). */
 export interface ManifestStore {
   /** Pending until `flush`. Throws `invalid-argument` without a type label. */
@@ -35,8 +42,16 @@ export interface ManifestStore {
   find(labels: Labels, options?: CallOptions): Promise<readonly ManifestInfo[]>;
   /** A tombstone, pending until `flush`. A missing manifest is success. */
   delete(id: ManifestId, options?: CallOptions): Promise<void>;
-  /** Writes what is pending as one content with prefix `m`; the caller then flushes the contents. */
+  /**
+   * Writes what is pending as one content with prefix `m`, and merges all such contents into it when there are many;
+   * the caller then flushes the contents.
+   */
   flush(options?: CallOptions): Promise<void>;
   /** Forgets what was loaded, so that the next call sees new contents; pending changes stay. */
   refresh(options?: CallOptions): Promise<void>;
+  /**
+   * What the last load could not read. While there is any, a snapshot may exist that `find` does not show: nothing that
+   * deletes what "no snapshot needs" may run.
+   */
+  readonly damaged: readonly DamagedManifests[];
 }
