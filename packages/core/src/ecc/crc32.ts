@@ -8,7 +8,7 @@ const TABLE = Uint32Array.from({ length: 256 }, (_, byte) => {
 
 /** CRC-32 (IEEE 802.3) of `bytes[start, end)` followed by `zeros` zero bytes. */
 export function crc32(bytes: Uint8Array, start: number, end: number, zeros = 0): number {
-  // Hot loop: plain indexes, no views. Bytes beyond the array would read as zero.
+  // Hot loop: plain indexes, no views.
   let crc = 0xffffffff;
   for (let index = start; index < end; index++) {
     crc = (TABLE[(crc ^ (bytes[index] as number)) & 255] as number) ^ (crc >>> 8);

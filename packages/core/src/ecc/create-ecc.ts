@@ -1,7 +1,7 @@
 import { VarveError } from "../base/errors.ts";
 import { crc32 } from "./crc32.ts";
 import type { Ecc } from "./ecc.ts";
-import { createField, type Field } from "./reed-solomon.ts";
+import { createField, createParityEncoder, createParityTable, type Field } from "./reed-solomon.ts";
 
 /** The one algorithm that Kopia registers. */
 export const ECC_NAME = "REED-SOLOMON-CRC32";
@@ -20,14 +20,14 @@ export interface EccParameters {
  */
 export function createEcc(overheadPercent: number): Ecc {
   const field = createField();
-  const small = withRows(field, SMALL);
-  const large = withRows(field, eccParameters(overheadPercent));
+  const small = withTable(field, SMALL);
+  const large = withTable(field, eccParameters(overheadPercent));
   return {
     encodedLength: (length) => {
       const layout = layoutOfPayload(small, large, length + LENGTH_SIZE);
       return dataStart(layout) + storedDataLength(layout);
     },
-    encode: (data) => encode(field, layoutOfPayload(small, large, data.length + LENGTH_SIZE), data),
+    encode: (data) => encode(layoutOfPayload(small, large, data.length + LENGTH_SIZE), data),
     decode: (encoded) => decode(field, layoutOfEncoded(small, large, encoded.length), encoded),
   };
 }
@@ -68,17 +68,17 @@ const CRC_SIZE = 4;
 /** Payloads too short for the large block; their shards grow with them, hence no maximum of their own. */
 const SMALL: EccParameters = { dataShards: 6, parityShards: 2, maxShardSize: Infinity };
 
-/** Parameters with the weights of each parity shard. */
+/** Parameters with the products that make the parity shards. */
 interface Code extends EccParameters {
-  readonly rows: readonly Uint8Array[];
+  readonly parityTable: Uint32Array;
 }
 
-function withRows(field: Field, parameters: EccParameters): Code {
+function withTable(field: Field, parameters: EccParameters): Code {
   const points = Array.from({ length: parameters.dataShards }, (_, index) => index);
   const rows = Array.from({ length: parameters.parityShards }, (_, index) =>
     field.weights(points, parameters.dataShards + index),
   );
-  return { ...parameters, rows };
+  return { ...parameters, parityTable: createParityTable(field, rows) };
 }
 
 /** Where the shards of one encoded payload lie: the parity shards of all blocks, then the data shards of all blocks. */
@@ -135,16 +135,19 @@ function shardStart(layout: Layout, block: number, number: number): number {
     : (block * code.parityShards + number - code.dataShards) * stride;
 }
 
-function encode(field: Field, layout: Layout, data: Uint8Array): Uint8Array {
+function encode(layout: Layout, data: Uint8Array): Uint8Array {
   const { code, shardSize, blocks, dataLength } = layout;
+  const { dataShards, parityShards } = code;
   const plain = new Uint8Array(dataLength);
   new DataView(plain.buffer).setUint32(0, data.length);
   plain.set(data, LENGTH_SIZE);
   const encoded = new Uint8Array(dataStart(layout) + storedDataLength(layout));
   const view = new DataView(encoded.buffer);
+  const parity = createParityEncoder(code.parityTable, { dataShards, parityShards, shardSize });
   for (let block = 0; block < blocks; block++) {
-    for (let number = 0; number < code.dataShards; number++) {
-      const from = (block * code.dataShards + number) * shardSize;
+    parity.reset();
+    for (let number = 0; number < dataShards; number++) {
+      const from = (block * dataShards + number) * shardSize;
       const length = Math.min(shardSize, dataLength - from);
       if (length <= 0) {
         break; // shards of padding alone are not stored and add nothing to the parity
@@ -152,15 +155,12 @@ function encode(field: Field, layout: Layout, data: Uint8Array): Uint8Array {
       const to = shardStart(layout, block, number);
       view.setUint32(to, crc32(plain, from, from + length, shardSize - length));
       encoded.set(plain.subarray(from, from + length), to + CRC_SIZE);
-      for (let parity = 0; parity < code.parityShards; parity++) {
-        const target = shardStart(layout, block, code.dataShards + parity) + CRC_SIZE;
-        const weight = code.rows[parity]?.[number] as number; // a row for each parity shard
-        field.addScaled(weight, plain, from, encoded, target, length);
-      }
+      parity.add(number, plain, from, length);
     }
-    for (let parity = 0; parity < code.parityShards; parity++) {
-      const start = shardStart(layout, block, code.dataShards + parity);
+    for (let number = 0; number < parityShards; number++) {
+      const start = shardStart(layout, block, dataShards + number);
       const body = start + CRC_SIZE;
+      parity.write(number, encoded, body);
       view.setUint32(start, crc32(encoded, body, body + shardSize));
     }
   }

@@ -2,7 +2,8 @@
 export interface Ecc {
   /** Bytes that `encode` makes of `length` bytes. */
   encodedLength(length: number): number;
+  /** The result is the caller's; so is that of `decode`. */
   encode(data: Uint8Array): Uint8Array;
-  /** Corrects what it can; throws `corrupt` when too much is damaged. */
+  /** Corrects what it can, without changing `encoded`; throws `corrupt` when too much is damaged. */
   decode(encoded: Uint8Array): Uint8Array;
 }
