@@ -37,7 +37,7 @@ export async function openNativeProvider(
   };
 }
 
-/** Where BLAKE2 in native code draws level with WASM: 6.3 µs against 2.4 µs at 100 bytes, equal from here on. */
+/** Where BLAKE2 in native code draws level with hash-wasm (x64, Node 20); at 100 bytes it takes 6 µs against 2.4 µs. */
 const SMALL_MESSAGE_BYTES = 8192;
 
 function splitBySize(small: Hasher, large: Hasher): Hasher {
