@@ -1,0 +1,434 @@
+import { closeSync, constants, existsSync, fsyncSync, mkdirSync, openSync } from "node:fs";
+import { fchmodSync, fstatSync, lstatSync, readdirSync, realpathSync, rmSync } from "node:fs";
+import { symlinkSync, unlinkSync } from "node:fs";
+import { basename, dirname, resolve } from "node:path";
+import { concatBytes, utf8 } from "../base/bytes.ts";
+import { VarveError, errorMessage } from "../base/errors.ts";
+import type { DirectoryEntry, EntryMeta } from "../snapshot/entry.ts";
+import { bytesOfName, nameKey, nameOfBytes } from "../snapshot/entry-name.ts";
+import { type ExactTimes, createExactTimes } from "./local-exact-times.ts";
+import { LocalFile } from "./local-file.ts";
+import { type MetadataOptions, applyLinkMetadata, applyMetadata } from "./local-metadata.ts";
+import {
+  type EntryPath,
+  type RestoreTarget,
+  type WritableFile,
+  pathBytes,
+  pathText,
+} from "./target.ts";
+
+/**
+ * A tree on the local file system. Nothing outside the target is ever written: below the target no symlink is
+ * followed, whether it was there before or came from the snapshot. On Linux every directory is held open and its
+ * entries are reached through `/proc/self/fd`, so not even somebody who swaps directories for symlinks meanwhile can lead a
+ * write elsewhere, and paths have no greatest length. Elsewhere each directory is checked when it is made, and such a
+ * swap between the check and a write is not noticed: do not restore there into a directory that others may change.
+ *
+ * Files are made anew, never opened where they lie: an existing file is unlinked first, so that other hard links to it
+ * keep their bytes. A file that cannot be completed is removed again. A process that is killed can leave a file
+ * with mode 0600, a recent time, and holes; `writeFilesAtomically` gives a file its name only when it is complete.
+ */
+export interface LocalTargetOptions extends Partial<MetadataOptions> {
+  /** False: an existing file is an error. Default true. */
+  readonly overwriteFiles?: boolean;
+  /** False: an existing directory that is not empty is an error, the target itself included. Default true. */
+  readonly overwriteDirectories?: boolean;
+  /** False: an existing symlink is an error. Default true: it is replaced. */
+  readonly overwriteSymlinks?: boolean;
+  /** Leaves files of equal size and with a time less than 2 s away alone, and every symlink that exists. */
+  readonly skipExisting?: boolean;
+  /** Removes what the snapshot does not have, and what is a directory here and none there or the reverse. */
+  readonly deleteExtra?: boolean;
+  readonly writeFilesAtomically?: boolean;
+  /** Leaves out blocks of zeros. */
+  readonly writeSparseFiles?: boolean;
+  /** Waits until each file is on disk. */
+  readonly flushFiles?: boolean;
+  /** Takes a target that is a symlink for what it points to, instead of failing. */
+  readonly followTargetSymlink?: boolean;
+}
+
+type Options = Required<LocalTargetOptions>;
+
+const DEFAULTS: Options = {
+  overwriteFiles: true,
+  overwriteDirectories: true,
+  overwriteSymlinks: true,
+  skipExisting: false,
+  deleteExtra: false,
+  skipOwners: false,
+  skipPermissions: false,
+  skipTimes: false,
+  ignorePermissionErrors: true,
+  writeFilesAtomically: false,
+  writeSparseFiles: false,
+  flushFiles: false,
+  followTargetSymlink: false,
+};
+
+const SAME_TIME_NS = 2_000_000_000n;
+const OPEN_DIRECTORY = constants.O_RDONLY | constants.O_DIRECTORY | constants.O_NOFOLLOW;
+
+/**
+ * Restores to `path`: a directory's entries go into it, a single file or symlink becomes it. Parents are made. Throws
+ * `target-failed` when `path` is a symlink (see `followTargetSymlink`) or its parent cannot be used.
+ */
+export function localTarget(path: string, options: LocalTargetOptions = {}): RestoreTarget {
+  return new LocalTarget(path, { ...DEFAULTS, ...options });
+}
+
+/** An open directory, or the parent of the target. */
+interface OpenDirectory {
+  readonly fd: number;
+  /** What its entries' names are appended to, `/` included. */
+  readonly prefix: string | Buffer;
+  /** What `finishDirectory` gives back when there is no other mode to set. */
+  readonly modeBefore: number;
+}
+
+class LocalTarget implements RestoreTarget {
+  readonly #options: Options;
+  readonly #root: string;
+  readonly #anchor: OpenDirectory;
+  readonly #open: Map<EntryPath, OpenDirectory> = new Map();
+  readonly #times: ExactTimes = createExactTimes();
+  readonly #throughProc: boolean = existsSync("/proc/self/fd");
+  #temporaryFiles = 0;
+
+  constructor(path: string, options: Options) {
+    this.#options = options;
+    const root = resolve(path);
+    try {
+      mkdirSync(dirname(root), { recursive: true });
+      this.#root = followed(root, options);
+      const parent = dirname(this.#root);
+      // The way to the target is the user's own: its symlinks are followed.
+      this.#anchor = this.#opened(
+        openSync(parent, constants.O_RDONLY | constants.O_DIRECTORY),
+        Buffer.from(parent),
+      );
+    } catch (error) {
+      throw failure(error, `restore to ${root}`);
+    }
+  }
+
+  async directory(
+    path: EntryPath,
+    _meta: EntryMeta | undefined,
+    entries: readonly DirectoryEntry[],
+  ): Promise<number> {
+    return this.#attempt(path, "make directory", (at) => {
+      const made = tryMakeDirectory(at);
+      const kind = made ? "directory" : kindOf(at);
+      if (kind !== "directory") {
+        throw new VarveError("target-failed", `there is a ${kind} in its place`);
+      }
+      const open = this.#opened(openSync(at, OPEN_DIRECTORY), this.#absolute(path));
+      try {
+        const deleted = made ? 0 : this.#prepare(open, entries);
+        this.#open.set(path, open);
+        return deleted;
+      } catch (error) {
+        closeQuietly(open.fd);
+        throw error;
+      }
+    });
+  }
+
+  /** Makes an existing directory ready to be filled; gives how many entries were removed. */
+  #prepare(open: OpenDirectory, entries: readonly DirectoryEntry[]): number {
+    if ((open.modeBefore & 0o700) !== 0o700) {
+      // An earlier restore may have left it unwritable; `finishDirectory` sets the mode that stays.
+      fchmodSync(open.fd, open.modeBefore | 0o700);
+    }
+    const { deleteExtra, overwriteDirectories } = this.#options;
+    if (overwriteDirectories && !deleteExtra) {
+      return 0;
+    }
+    const existing = readdirSync(child(open, "."), { encoding: "buffer" });
+    if (!overwriteDirectories && existing.length > 0) {
+      throw new VarveError("target-failed", "there is a directory that is not empty");
+    }
+    return deleteUnknown(open, existing, entries);
+  }
+
+  async finishDirectory(path: EntryPath, meta: EntryMeta | undefined): Promise<void> {
+    const open = this.#open.get(path);
+    if (open === undefined) {
+      return;
+    }
+    try {
+      const exact = await this.#attempt(path, "finish directory", () => {
+        if (this.#options.skipPermissions || meta === undefined) {
+          fchmodSync(open.fd, open.modeBefore);
+        }
+        if (this.#options.flushFiles) {
+          fsyncSync(open.fd);
+        }
+        return meta === undefined || applyMetadata(open.fd, meta, this.#options);
+      });
+      await this.#refine(path, meta, exact);
+    } finally {
+      this.#close(path);
+    }
+  }
+
+  async file(
+    path: EntryPath,
+    meta: EntryMeta | undefined,
+    sizeBytes: number,
+  ): Promise<WritableFile | undefined> {
+    return this.#attempt(path, "write file", (at) => {
+      const { writeFilesAtomically, skipExisting } = this.#options;
+      if (!writeFilesAtomically) {
+        const fd = tryCreate(at);
+        if (fd !== undefined) {
+          return this.#file(path, meta, { fd, at, sizeBytes });
+        }
+      }
+      const existing = lstatSync(at, { bigint: true, throwIfNoEntry: false });
+      if (existing !== undefined) {
+        if (skipExisting && existing.isFile() && existing.size === BigInt(sizeBytes)) {
+          const difference = existing.mtimeNs - (meta?.mtimeNs ?? existing.mtimeNs);
+          if (difference > -SAME_TIME_NS && difference < SAME_TIME_NS) {
+            return undefined;
+          }
+        }
+        this.#refuse(existing.isSymbolicLink(), existing.isDirectory());
+        if (!writeFilesAtomically) {
+          unlinkSync(at);
+        }
+      }
+      if (!writeFilesAtomically) {
+        return this.#file(path, meta, { fd: create(at), at, sizeBytes });
+      }
+      const temporary = this.#createTemporary(path);
+      return this.#file(path, meta, { ...temporary, sizeBytes, renameTo: at });
+    });
+  }
+
+  async symlink(path: EntryPath, meta: EntryMeta | undefined, to: Uint8Array): Promise<boolean> {
+    const done = await this.#attempt(path, "make symlink", (at) => {
+      const kind = kindOf(at);
+      if (kind === "symlink" && this.#options.skipExisting) {
+        return undefined;
+      }
+      if (kind === "symlink" && this.#options.overwriteSymlinks) {
+        unlinkSync(at);
+      } else if (kind !== "nothing") {
+        throw new VarveError("target-failed", `there is a ${kind} in its place`);
+      }
+      symlinkSync(Buffer.from(to), at);
+      return { exact: meta === undefined || applyLinkMetadata(at, meta, this.#options) };
+    });
+    await this.#refine(path, meta, done?.exact ?? true);
+    return done !== undefined;
+  }
+
+  async finish(): Promise<void> {
+    await this.#times.finish();
+    await this.abandon();
+  }
+
+  async abandon(): Promise<void> {
+    for (const path of this.#open.keys()) {
+      this.#close(path);
+    }
+    closeQuietly(this.#anchor.fd);
+    await this.#times.finish();
+  }
+
+  #file(
+    path: EntryPath,
+    meta: EntryMeta | undefined,
+    made: { fd: number; at: string | Buffer; sizeBytes: number; renameTo?: string | Buffer },
+  ): WritableFile {
+    return new LocalFile({
+      ...made,
+      sparse: this.#options.writeSparseFiles,
+      flush: this.#options.flushFiles,
+      complete: (fd) => meta === undefined || applyMetadata(fd, meta, this.#options),
+      refine: (exact) => this.#refine(path, meta, exact),
+      wrap: (error) => failure(error, `write file ${quoted(path)}`),
+    });
+  }
+
+  #refuse(isSymlink: boolean, isDirectory: boolean): void {
+    if (isDirectory) {
+      throw new VarveError("target-failed", "there is a directory in its place");
+    }
+    if (isSymlink ? !this.#options.overwriteSymlinks : !this.#options.overwriteFiles) {
+      throw new VarveError("target-failed", `there is a ${isSymlink ? "symlink" : "file"} already`);
+    }
+  }
+
+  #createTemporary(path: EntryPath): { fd: number; at: string | Buffer } {
+    for (;;) {
+      const at = child(this.#parentOf(path), `.varve-restore-${this.#temporaryFiles++}`);
+      const fd = tryCreate(at);
+      if (fd !== undefined) {
+        return { fd, at };
+      }
+    }
+  }
+
+  /** Calls `work` with the path that reaches the entry; its errors name the entry. */
+  async #attempt<T>(path: EntryPath, what: string, work: (at: string | Buffer) => T): Promise<T> {
+    try {
+      const parent = this.#parentOf(path);
+      return work(
+        path.parent === undefined
+          ? child(parent, basename(this.#root) || ".")
+          : child(parent, path.nameBytes ?? path.name),
+      );
+    } catch (error) {
+      throw failure(error, `${what} ${quoted(path)}`);
+    }
+  }
+
+  #parentOf(path: EntryPath): OpenDirectory {
+    const parent = path.parent === undefined ? this.#anchor : this.#open.get(path.parent);
+    if (parent === undefined) {
+      throw new VarveError("target-failed", "its directory could not be made");
+    }
+    return parent;
+  }
+
+  #opened(fd: number, path: Buffer): OpenDirectory {
+    const modeBefore = fstatSync(fd).mode & 0o7777;
+    const prefix = this.#throughProc
+      ? `/proc/self/fd/${fd}/`
+      : Buffer.concat([path, Buffer.from("/")]);
+    return { fd, prefix, modeBefore };
+  }
+
+  #absolute(path: EntryPath): Buffer {
+    const root = Buffer.from(this.#root);
+    return path.parent === undefined
+      ? root
+      : Buffer.concat([root, Buffer.from("/"), pathBytes(path)]);
+  }
+
+  #close(path: EntryPath): void {
+    const open = this.#open.get(path);
+    if (open !== undefined) {
+      this.#open.delete(path);
+      closeQuietly(open.fd);
+    }
+  }
+
+  async #refine(path: EntryPath, meta: EntryMeta | undefined, exact: boolean): Promise<void> {
+    if (!exact && meta !== undefined) {
+      await this.#times.set(this.#absolute(path), meta.mtimeNs);
+    }
+  }
+}
+
+function followed(root: string, options: Options): string {
+  if (lstatSync(root, { throwIfNoEntry: false })?.isSymbolicLink() !== true) {
+    return root;
+  }
+  if (!options.followTargetSymlink) {
+    throw new VarveError("target-failed", "the target is a symlink");
+  }
+  return realpathSync(root);
+}
+
+function child(directory: OpenDirectory, name: string | Uint8Array): string | Buffer {
+  const { prefix } = directory;
+  return typeof prefix === "string" && typeof name === "string"
+    ? prefix + name
+    : Buffer.from(
+        concatBytes([
+          typeof prefix === "string" ? utf8(prefix) : prefix,
+          typeof name === "string" ? utf8(name) : name,
+        ]),
+      );
+}
+
+type Kind = "nothing" | "directory" | "symlink" | "file";
+
+function kindOf(at: string | Buffer): Kind {
+  const found = lstatSync(at, { throwIfNoEntry: false });
+  return found === undefined
+    ? "nothing"
+    : found.isDirectory()
+      ? "directory"
+      : found.isSymbolicLink()
+        ? "symlink"
+        : "file";
+}
+
+function tryMakeDirectory(at: string | Buffer): boolean {
+  return unlessExists(() => mkdirSync(at, 0o700)) !== undefined;
+}
+
+function tryCreate(at: string | Buffer): number | undefined {
+  return unlessExists(() => create(at))?.result;
+}
+
+function create(at: string | Buffer): number {
+  const { O_CREAT, O_EXCL, O_NOFOLLOW, O_WRONLY } = constants;
+  return openSync(at, O_CREAT | O_EXCL | O_NOFOLLOW | O_WRONLY, 0o600);
+}
+
+function unlessExists<T>(work: () => T): { result: T } | undefined {
+  try {
+    return { result: work() };
+  } catch (error) {
+    if (systemCode(error) === "EEXIST") {
+      return undefined;
+    }
+    throw error;
+  }
+}
+
+/** Removes what is not among `entries`, or is a directory where they have none or the reverse; gives how many. */
+function deleteUnknown(
+  open: OpenDirectory,
+  existing: readonly Buffer[],
+  entries: readonly DirectoryEntry[],
+): number {
+  const wanted = new Map(entries.map((entry) => [nameKey(entry), entry.type === "directory"]));
+  let deleted = 0;
+  for (const bytes of existing) {
+    const name = nameOfBytes(bytes);
+    const at = child(open, bytesOfName(name));
+    if (wanted.get(nameKey(name)) !== (kindOf(at) === "directory")) {
+      rmSync(at, { recursive: true, force: true });
+      deleted += 1;
+    }
+  }
+  return deleted;
+}
+
+function closeQuietly(fd: number): void {
+  try {
+    closeSync(fd);
+  } catch {
+    // closed already
+  }
+}
+
+function systemCode(error: unknown): string | undefined {
+  return error instanceof Error && "code" in error ? String(error.code) : undefined;
+}
+
+function quoted(path: EntryPath): string {
+  return JSON.stringify(pathText(path) || ".");
+}
+
+function failure(error: unknown, what: string): VarveError {
+  const code = systemCode(error);
+  return new VarveError(
+    error instanceof VarveError
+      ? error.code
+      : code === "ENOSPC" || code === "EDQUOT"
+        ? "storage-full"
+        : code === "EACCES" || code === "EPERM" || code === "EROFS"
+          ? "access-denied"
+          : "target-failed",
+    `${what}: ${errorMessage(error)}`,
+    { cause: error },
+  );
+}
