@@ -27,7 +27,9 @@ export interface StoredPiece {
 
 export type FileOutcome =
   | { readonly pieces: readonly StoredPiece[]; readonly sizeBytes: number }
-  | { readonly failed: { readonly code: ErrorCode; readonly message: string } };
+  | { readonly failed: { readonly code: ErrorCode; readonly message: string } }
+  /** `RunOptions.stop` came before the file was read to its end. */
+  | { readonly stopped: true };
 
 export interface FileResult {
   /** One for each file of the job, in its order. An empty file has one piece of length 0. */
@@ -38,9 +40,13 @@ export interface FileResult {
 export interface ContentSink {
   claim(ids: readonly ContentId[]): boolean[];
   append(sealed: readonly SealedContent[], options?: CallOptions): Promise<void>;
+  /** Gives back what a lost job has claimed and not appended. */
+  abandon(ids: readonly ContentId[], cause: unknown): void;
 }
 
 export interface RunOptions extends CallOptions {
+  /** Ends the job at its next batch: what was claimed is appended, files that are not read to their end are `stopped`. */
+  readonly stop?: AbortSignal | undefined;
   /** Called with bytes read since the last call. */
   readonly onBytes?: ((bytes: number) => void) | undefined;
 }
@@ -52,6 +58,6 @@ export interface RunOptions extends CallOptions {
 export interface Executor extends AsyncDisposable {
   /** Jobs worth holding at once; the caller keeps this many in flight and no more. */
   readonly parallelJobs: number;
-  /** A file that cannot be read is a failed outcome; a rejected promise means that the session is lost. */
+  /** A file that cannot be read is a failed outcome; a rejected promise means that the job is lost, and its open claims are abandoned. */
   run(job: FileJob, sink: ContentSink, options?: RunOptions): Promise<FileResult>;
 }

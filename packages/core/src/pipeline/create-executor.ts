@@ -1,0 +1,103 @@
+import { JOBS_PER_WORKER } from "../base/budget.ts";
+import type { CallOptions, Environment } from "../base/environment.ts";
+import { assert } from "../base/errors.ts";
+import type { SealedContent } from "../content/content-store.ts";
+import type { ContentId } from "../index/content-id.ts";
+import type { ContentSink, Executor, FileJob, FileResult, RunOptions } from "./executor.ts";
+import type { ExecutorParameters } from "./executor-parameters.ts";
+
+export interface CreateExecutorOptions {
+  readonly parameters: ExecutorParameters;
+  /** Threads; 0 runs the jobs on the calling thread. */
+  readonly workers: number;
+  readonly environment: Environment;
+  /** The compiled `worker-entry`, when it does not lie beside this module. */
+  readonly workerUrl?: URL | undefined;
+}
+
+/**
+ * An executor that starts nothing before its first job. File system and threads are loaded then, too, so that a
+ * host without them (a browser that restores) can hold one.
+ */
+export function createExecutor(options: CreateExecutorOptions): Executor {
+  return new LazyExecutor(options);
+}
+
+class LazyExecutor implements Executor {
+  readonly parallelJobs: number;
+  readonly #options: CreateExecutorOptions;
+  #started: Promise<Executor> | undefined;
+  #disposed = false;
+
+  constructor(options: CreateExecutorOptions) {
+    this.#options = options;
+    this.parallelJobs = Math.max(1, options.workers * JOBS_PER_WORKER);
+  }
+
+  async run(job: FileJob, sink: ContentSink, options?: RunOptions): Promise<FileResult> {
+    assert(!this.#disposed, "no job is run on a disposed executor");
+    this.#started ??= start(this.#options);
+    const executor = await this.#started;
+    const claims = new JobClaims(sink);
+    try {
+      return await executor.run(job, claims, options);
+    } catch (error) {
+      claims.abandonOpen(error);
+      throw error;
+    }
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.#disposed = true;
+    const started = await this.#started?.catch(() => undefined);
+    await started?.[Symbol.asyncDispose]();
+  }
+}
+
+async function start(options: CreateExecutorOptions): Promise<Executor> {
+  const { parameters, workers, environment } = options;
+  if (workers === 0) {
+    const { openInlineExecutor } = await import("./inline-executor.ts");
+    return openInlineExecutor({ parameters, environment });
+  }
+  const { createWorkerExecutor } = await import("./worker-executor.ts");
+  const workerUrl = options.workerUrl ?? new URL("./worker-entry.js", import.meta.url);
+  return createWorkerExecutor({ parameters, workers, workerUrl });
+}
+
+/** The sink of one job, which remembers what it has claimed and not appended. */
+class JobClaims implements ContentSink {
+  readonly #sink: ContentSink;
+  readonly #open = new Set<ContentId>();
+
+  constructor(sink: ContentSink) {
+    this.#sink = sink;
+  }
+
+  claim(ids: readonly ContentId[]): boolean[] {
+    const isNew = this.#sink.claim(ids);
+    for (const [index, id] of ids.entries()) {
+      if (isNew[index] === true) {
+        this.#open.add(id);
+      }
+    }
+    return isNew;
+  }
+
+  append(sealed: readonly SealedContent[], options?: CallOptions): Promise<void> {
+    for (const { id } of sealed) {
+      this.#open.delete(id);
+    }
+    return this.#sink.append(sealed, options);
+  }
+
+  abandon(ids: readonly ContentId[], cause: unknown): void {
+    this.#sink.abandon(ids, cause);
+  }
+
+  abandonOpen(cause: unknown): void {
+    if (this.#open.size > 0) {
+      this.abandon([...this.#open], cause);
+    }
+  }
+}

@@ -1,0 +1,188 @@
+import { Worker } from "node:worker_threads";
+import { JOBS_PER_WORKER } from "../base/budget.ts";
+import { Semaphore } from "../base/concurrency.ts";
+import { errorMessage, VarveError } from "../base/errors.ts";
+import type { ContentSink, Executor, FileJob, FileResult, RunOptions } from "./executor.ts";
+import type { ExecutorParameters } from "./executor-parameters.ts";
+import { type FromWorker, fromPlainError, type ToWorker } from "./worker-protocol.ts";
+
+/**
+ * Runs jobs on threads that read the files themselves: only ids and sealed bytes cross. A thread is started when
+ * the others are busy, so that a small backup pays for one. A thread that dies takes its jobs with it.
+ */
+export function createWorkerExecutor(options: {
+  parameters: ExecutorParameters;
+  workers: number;
+  workerUrl: URL;
+}): Executor {
+  return new WorkerExecutor(options);
+}
+
+class WorkerExecutor implements Executor {
+  readonly parallelJobs: number;
+  readonly #workers: number;
+  readonly #startThread: () => ExecutorThread;
+  readonly #slots: Semaphore;
+  readonly #threads: ExecutorThread[] = [];
+
+  constructor(options: { parameters: ExecutorParameters; workers: number; workerUrl: URL }) {
+    this.#workers = options.workers;
+    this.parallelJobs = options.workers * JOBS_PER_WORKER;
+    this.#slots = new Semaphore(this.parallelJobs);
+    this.#startThread = () => new ExecutorThread(options.workerUrl, options.parameters);
+  }
+
+  async run(job: FileJob, sink: ContentSink, options: RunOptions = {}): Promise<FileResult> {
+    await this.#slots.acquire(1, { signal: options.signal });
+    try {
+      return await this.#thread().run(job, sink, options);
+    } finally {
+      this.#slots.release(1);
+    }
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await Promise.all(this.#threads.map((thread) => thread.dispose()));
+  }
+
+  #thread(): ExecutorThread {
+    let least = this.#threads[0];
+    for (const thread of this.#threads) {
+      least = least === undefined || thread.load < least.load ? thread : least;
+    }
+    if (least === undefined || (least.load > 0 && this.#threads.length < this.#workers)) {
+      least = this.#startThread();
+      this.#threads.push(least);
+    }
+    return least;
+  }
+}
+
+interface RunningJob {
+  readonly sink: ContentSink;
+  readonly options: RunOptions;
+  settled: boolean;
+  readonly resolve: (result: FileResult) => void;
+  readonly reject: (error: unknown) => void;
+}
+
+class ExecutorThread {
+  readonly #worker: Worker;
+  /** Until the worker has said its last word on them, even when their promise is settled. */
+  readonly #jobs = new Map<number, RunningJob>();
+  #nextJobId = 0;
+  #death: VarveError | undefined;
+
+  constructor(workerUrl: URL, parameters: ExecutorParameters) {
+    this.#worker = new Worker(workerUrl, { workerData: parameters });
+    this.#worker.on("message", (message: FromWorker) => this.#onMessage(message));
+    this.#worker.on("messageerror", (error) => this.#die(errorMessage(error)));
+    this.#worker.on("error", (error) => this.#die(errorMessage(error)));
+    this.#worker.on("exit", (code) => this.#die(`exit code ${code}`));
+  }
+
+  get load(): number {
+    return this.#jobs.size;
+  }
+
+  run(job: FileJob, sink: ContentSink, options: RunOptions): Promise<FileResult> {
+    const { signal, stop } = options;
+    return new Promise((resolve, reject) => {
+      signal?.throwIfAborted();
+      if (this.#death !== undefined) {
+        throw this.#death;
+      }
+      const jobId = this.#nextJobId++;
+      const onAbort = (): void => this.#fail(jobId, signal?.reason);
+      const onStop = (): void => this.#post({ type: "stop", jobId });
+      const settle = (action: () => void): void => {
+        signal?.removeEventListener("abort", onAbort);
+        stop?.removeEventListener("abort", onStop);
+        running.settled = true;
+        action();
+      };
+      const running: RunningJob = {
+        sink,
+        options,
+        settled: false,
+        resolve: (result) => settle(() => resolve(result)),
+        reject: (error) => settle(() => reject(error)),
+      };
+      this.#jobs.set(jobId, running);
+      this.#post({ type: "run", jobId, job });
+      signal?.addEventListener("abort", onAbort, { once: true });
+      stop?.addEventListener("abort", onStop, { once: true });
+      if (stop?.aborted === true) {
+        onStop();
+      }
+    });
+  }
+
+  async dispose(): Promise<void> {
+    this.#die("disposed");
+    await this.#worker.terminate();
+  }
+
+  #post(message: ToWorker): void {
+    // oxlint-disable-next-line unicorn/require-post-message-target-origin -- a thread, not a window
+    this.#worker.postMessage(message);
+  }
+
+  #onMessage(message: FromWorker): void {
+    const running = this.#jobs.get(message.jobId);
+    if (message.type === "done" || message.type === "failed") {
+      this.#jobs.delete(message.jobId);
+    }
+    if (running === undefined || running.settled) {
+      return; // after an abort nothing more is claimed or appended
+    }
+    try {
+      if (message.bytes > 0) {
+        running.options.onBytes?.(message.bytes);
+      }
+      this.#answer(message, running);
+    } catch (error) {
+      this.#fail(message.jobId, error);
+    }
+  }
+
+  #answer(message: FromWorker, running: RunningJob): void {
+    const { jobId } = message;
+    switch (message.type) {
+      case "claim":
+        this.#post({ type: "claimed", jobId, isNew: running.sink.claim(message.ids) });
+        break;
+      case "append":
+        running.sink.append(message.sealed, { signal: running.options.signal }).then(
+          () => this.#post({ type: "appended", jobId }),
+          (error: unknown) => this.#fail(jobId, error),
+        );
+        break;
+      case "done":
+        running.resolve({ outcomes: message.outcomes });
+        break;
+      case "failed":
+        running.reject(fromPlainError(message.error));
+        break;
+    }
+  }
+
+  /** The promise is rejected at once; the worker stops at its next batch. */
+  #fail(jobId: number, error: unknown): void {
+    const running = this.#jobs.get(jobId);
+    if (running !== undefined && !running.settled) {
+      this.#post({ type: "abort", jobId });
+      running.reject(error);
+    }
+  }
+
+  #die(how: string): void {
+    this.#death ??= new VarveError("source-failed", `executor thread ended: ${how}`);
+    for (const running of this.#jobs.values()) {
+      if (!running.settled) {
+        running.reject(this.#death);
+      }
+    }
+    this.#jobs.clear();
+  }
+}
