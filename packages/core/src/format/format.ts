@@ -1,3 +1,8 @@
+import { type BlobId, parseBlobId } from "../blob/store.ts";
+
+export const FORMAT_BLOB: BlobId = parseBlobId("kopia.repository");
+export const BLOB_CONFIG: BlobId = parseBlobId("kopia.blobcfg");
+
 /** The repository format: what `kopia.repository` and `kopia.blobcfg` say (spec §2). All byte arrays are secrets but `uniqueId`. */
 export interface RepositoryFormat {
   /** 1, 2 or 3. */
@@ -24,12 +29,27 @@ export interface RepositoryFormat {
   readonly upgradeLock?: UpgradeLock | undefined;
   readonly requiredFeatures: readonly RequiredFeature[];
   /** Object lock for new blobs, from `kopia.blobcfg`. */
-  readonly retention?:
-    | { readonly mode: "governance" | "compliance" | "locked"; readonly periodMs: number }
-    | undefined;
-  /** `kopia.repository` as it lies in storage: version 1 packs start with it (spec §2.5). */
+  readonly retention?: BlobRetention | undefined;
+  /** `kopia.repository` as it lies in storage, empty until it does: version 1 packs start with it (spec §2.5). */
   readonly rawFormatBlob: Uint8Array;
+  /** The JSON that was read: rewrites carry on what varve does not know of it. */
+  readonly stored?: StoredJson | undefined;
 }
+
+/** Spec §2.7. */
+export interface BlobRetention {
+  readonly mode: "governance" | "compliance" | "locked";
+  readonly periodMs: number;
+}
+
+/** JSON objects as they were parsed: of `kopia.repository`, of what is encrypted in it, of `kopia.blobcfg`. */
+export interface StoredJson {
+  readonly outer?: JsonObject | undefined;
+  readonly inner?: JsonObject | undefined;
+  readonly blobConfig?: JsonObject | undefined;
+}
+
+export type JsonObject = Readonly<Record<string, unknown>>;
 
 /** Spec §4.5; durations are milliseconds here, nanoseconds in storage. */
 export interface EpochParameters {
