@@ -1,0 +1,117 @@
+import type { CallOptions } from "../base/environment.ts";
+import { VarveError } from "../base/errors.ts";
+import type { BlobInfo, BlobStore } from "../blob/store.ts";
+import { openBlob, sealBlob } from "../format/sealed-blob.ts";
+import { parseEpochBlobName, setSuffix, uncompactedPrefix } from "./epoch-names.ts";
+import { type EpochSet, resolveEpochs } from "./epoch-set.ts";
+import type { IndexBlobs, IndexBlobsOptions } from "./index-blobs.ts";
+import { withRestarts } from "./restart.ts";
+
+/** Index blobs by epochs (spec §4.5). */
+export function createEpochIndexBlobs(options: IndexBlobsOptions): IndexBlobs {
+  const { store, sealer } = options;
+  return {
+    live: async ({ signal } = {}) => {
+      const { live, watermarkSeconds, writeEpoch } = await listEpochs(options, { signal });
+      return { blobs: live, watermarkSeconds, writeEpoch };
+    },
+    read: async (id, { signal } = {}) => openBlob(id, await store.get(id, { signal }), sealer),
+    write: (files, { sessionId, signal }) => writeIndex(options, { files, sessionId, signal }),
+  };
+}
+
+/**
+ * Everything that the `x` blobs say now. Listed within the refresh frequency: a listing that took longer may hold blobs
+ * that a cleanup was already entitled to delete. Throws a retryable `storage-failed` when it always does.
+ */
+export function listEpochs(
+  options: Omit<IndexBlobsOptions, "sealer">,
+  { signal }: CallOptions = {},
+): Promise<EpochSet> {
+  const { store, environment } = options;
+  const limitMs = options.format.epochs.refreshFrequencyMs;
+  return withRestarts({ environment, signal }, async () => {
+    const startMs = environment.nowMs();
+    // Inputs before the compactions that replace them: an input that was deleted before it could be listed is in a
+    // compaction that is listed after it.
+    const inputs = await collect(store, "xn", { signal });
+    const others = await Promise.all(
+      ["xe", "xw", "xs", "xr"].map((prefix) => collect(store, prefix, { signal })),
+    );
+    const tookMs = environment.nowMs() - startMs;
+    return tookMs > limitMs
+      ? { restart: failure(`listing index blobs took ${tookMs} ms of ${limitMs} ms`, true) }
+      : { done: resolveEpochs([...inputs, ...others.flat()]) };
+  });
+}
+
+async function collect(
+  store: BlobStore,
+  prefix: string,
+  options: CallOptions,
+): Promise<BlobInfo[]> {
+  const blobs: BlobInfo[] = [];
+  for await (const blob of store.list(prefix, options)) {
+    blobs.push(blob);
+  }
+  return blobs;
+}
+
+async function currentEpoch(store: BlobStore, options: CallOptions): Promise<number> {
+  let epoch = 0;
+  for await (const { id } of store.list("xe", options)) {
+    const name = parseEpochBlobName(id);
+    epoch = name?.kind === "marker" ? Math.max(epoch, name.epoch) : epoch;
+  }
+  return epoch;
+}
+
+/**
+ * An index blob counts only while its epoch is not settled: maintenance compacts a settled epoch once, and what comes
+ * later is passed over. So a write ends with a look at whether the epoch moved on beneath it (spec §4.5, "Writing").
+ */
+async function writeIndex(
+  options: IndexBlobsOptions,
+  { files, sessionId, signal }: CallOptions & { files: readonly Uint8Array[]; sessionId: string },
+): Promise<readonly BlobInfo[]> {
+  const { store, environment } = options;
+  let firstEpoch: number | undefined;
+  for (;;) {
+    const listedMs = environment.nowMs();
+    const epoch = await currentEpoch(store, { signal });
+    firstEpoch ??= epoch;
+    const put = await putAll(options, { files, epoch, sessionId, signal });
+    const isSlow = environment.nowMs() - listedMs > options.format.epochs.refreshFrequencyMs;
+    const after = await currentEpoch(store, { signal });
+    if (after <= (isSlow ? epoch : epoch + 1)) {
+      return put;
+    }
+    for (const { id } of put) {
+      await store.delete(id, { signal });
+    }
+    // Two epochs are two days at least: packs of this session may be gone by now, so it must not be committed.
+    if (after >= firstEpoch + 2) {
+      throw failure(`index written for epoch ${firstEpoch} when it is already ${after}`, false);
+    }
+  }
+}
+
+async function putAll(
+  { store, sealer }: IndexBlobsOptions,
+  options: CallOptions & { files: readonly Uint8Array[]; epoch: number; sessionId: string },
+): Promise<BlobInfo[]> {
+  const { files, signal } = options;
+  const prefix = uncompactedPrefix(options.epoch);
+  const suffix = setSuffix(options.sessionId, files.length);
+  const put: BlobInfo[] = [];
+  for (const plain of files) {
+    const { id, bytes } = sealBlob({ prefix, suffix, plain, sealer });
+    signal?.throwIfAborted();
+    put.push(await store.put(id, [bytes], { signal }));
+  }
+  return put;
+}
+
+function failure(message: string, retryable: boolean): VarveError {
+  return new VarveError("storage-failed", message, { retryable });
+}

@@ -1,0 +1,50 @@
+import type { CallOptions, Environment } from "../base/environment.ts";
+import type { BlobId, BlobInfo, BlobStore } from "../blob/store.ts";
+import type { RepositoryFormat } from "../format/format.ts";
+import type { Sealer } from "../format/sealer.ts";
+import { createEpochIndexBlobs } from "./epoch-index-blobs.ts";
+import { createLegacyIndexBlobs } from "./legacy-index-blobs.ts";
+
+/**
+ * Which index blobs a reader must merge and under which name a writer adds one (spec §4.5, §4.7). Nothing here looks
+ * into an index file, and nothing is remembered between calls: storage is asked each time.
+ */
+export interface IndexBlobs {
+  /**
+   * The blobs a reader must merge now, in no particular order; the deletion watermark in Unix seconds, 0 without one;
+   * the epoch that is written to, 0 without epochs. Throws a retryable `storage-failed` when listing takes too long to
+   * be trusted, time after time; without epochs also `corrupt`.
+   */
+  live(options?: CallOptions): Promise<LiveIndexBlobs>;
+  /** The decrypted index file. Throws `blob-not-found` when it was cleaned up meanwhile, `corrupt`. */
+  read(id: BlobId, options?: CallOptions): Promise<Uint8Array>;
+  /**
+   * Writes the index files of one flush, one after the other; each is visible when it is put. Gives what was put, in the
+   * order of `files`. Throws `storage-failed` when it took so long that maintenance may have passed it by: then
+   * nothing is committed, and what the files refer to may be gone.
+   */
+  write(
+    files: readonly Uint8Array[],
+    options: CallOptions & { sessionId: string },
+  ): Promise<readonly BlobInfo[]>;
+}
+
+export interface LiveIndexBlobs {
+  readonly blobs: readonly BlobInfo[];
+  readonly watermarkSeconds: number;
+  readonly writeEpoch: number;
+}
+
+export interface IndexBlobsOptions {
+  readonly store: BlobStore;
+  readonly sealer: Sealer;
+  readonly format: Pick<RepositoryFormat, "epochs">;
+  readonly environment: Environment;
+}
+
+/** The index blobs of a repository, by epochs or the way before them, as its format says. */
+export function createIndexBlobs(options: IndexBlobsOptions): IndexBlobs {
+  return options.format.epochs.enabled
+    ? createEpochIndexBlobs(options)
+    : createLegacyIndexBlobs(options);
+}

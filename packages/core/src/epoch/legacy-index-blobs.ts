@@ -1,0 +1,95 @@
+import { forEachLimit } from "../base/concurrency.ts";
+import { PARALLEL_READS } from "../base/budget.ts";
+import type { CallOptions } from "../base/environment.ts";
+import { isVarveError } from "../base/errors.ts";
+import { JsonRecord } from "../base/json.ts";
+import type { BlobId, BlobInfo } from "../blob/store.ts";
+import { openBlob, sealBlob } from "../format/sealed-blob.ts";
+import type { IndexBlobs, IndexBlobsOptions } from "./index-blobs.ts";
+
+/** Plain text, there to stop clients older than epochs (spec §1.1). */
+const POISON_ID =
+  "n00000000000000000000000000000000-repository_unreadable_by_this_kopia_version_upgrade_required";
+
+/** Index blobs as they were before epochs (spec §4.7): all `n` blobs but those that a compaction replaced. */
+export function createLegacyIndexBlobs(options: IndexBlobsOptions): IndexBlobs {
+  const { store, sealer } = options;
+  return {
+    live: async ({ signal } = {}) => {
+      const blobs = await activeBlobs(options, { signal });
+      return { blobs, watermarkSeconds: 0, writeEpoch: 0 };
+    },
+    read: async (id, { signal } = {}) => openBlob(id, await store.get(id, { signal }), sealer),
+    write: async (files, { sessionId, signal }) => {
+      const put: BlobInfo[] = [];
+      for (const plain of files) {
+        const { id, bytes } = sealBlob({ prefix: "n", suffix: sessionId, plain, sealer });
+        signal?.throwIfAborted();
+        put.push(await store.put(id, [bytes], { signal }));
+      }
+      return put;
+    },
+  };
+}
+
+async function activeBlobs(
+  options: IndexBlobsOptions,
+  { signal }: CallOptions,
+): Promise<readonly BlobInfo[]> {
+  const { store } = options;
+  // Before the logs: the output of a compaction that a later listing shows may be missing here, and then its inputs
+  // are still taken.
+  const active = new Map<string, BlobInfo>();
+  for await (const blob of store.list("n", { signal })) {
+    if (blob.id !== POISON_ID) {
+      active.set(blob.id, blob);
+    }
+  }
+  const compactions: Compaction[] = [];
+  await forEachLimit(
+    store.list("m", { signal }),
+    { limit: PARALLEL_READS, signal },
+    async ({ id }) => {
+      const compaction = await readCompaction(options, id, { signal });
+      if (compaction?.outputs.every((output) => active.has(output))) {
+        compactions.push(compaction);
+      }
+    },
+  );
+  for (const { inputs, outputs } of compactions) {
+    for (const input of inputs) {
+      if (!outputs.includes(input)) {
+        active.delete(input);
+      }
+    }
+  }
+  return [...active.values()];
+}
+
+interface Compaction {
+  readonly inputs: readonly string[];
+  readonly outputs: readonly string[];
+}
+
+/** `undefined` when the log is gone: then its inputs have been deleted before it. */
+async function readCompaction(
+  { store, sealer }: IndexBlobsOptions,
+  id: BlobId,
+  { signal }: CallOptions,
+): Promise<Compaction | undefined> {
+  let sealed: Uint8Array;
+  try {
+    sealed = await store.get(id, { signal });
+  } catch (error) {
+    if (isVarveError(error, "blob-not-found")) {
+      return undefined;
+    }
+    throw error;
+  }
+  const record = JsonRecord.parse(openBlob(id, sealed, sealer), `compaction log ${id}`);
+  return { inputs: idsIn(record, "inputMetadata"), outputs: idsIn(record, "outputMetadata") };
+}
+
+function idsIn(record: JsonRecord, key: string): string[] {
+  return (record.records(key) ?? []).map((blob) => blob.requireString("id"));
+}

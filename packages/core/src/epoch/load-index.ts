@@ -1,0 +1,60 @@
+import { PARALLEL_READS, READ_AHEAD_BYTES } from "../base/budget.ts";
+import { forEachLimit, Semaphore } from "../base/concurrency.ts";
+import type { CallOptions, Environment } from "../base/environment.ts";
+import { isVarveError, VarveError } from "../base/errors.ts";
+import type { BlobId, BlobInfo } from "../blob/store.ts";
+import type { ContentIndex } from "../index/content-index.ts";
+import type { IndexBlobs } from "./index-blobs.ts";
+import { withRestarts } from "./restart.ts";
+
+/**
+ * Merges all live index blobs but the `known` ones into `into` and sets its watermark; gives the ids that were merged.
+ * Starts again when a blob vanishes meanwhile (spec §4.5). After a failure `into` may hold some of the blobs: merging
+ * them again does no harm. Throws `corrupt` naming the blob, and what storage threw.
+ */
+export async function loadContentIndex(
+  indexBlobs: IndexBlobs,
+  options: CallOptions & {
+    into: ContentIndex;
+    known?: ReadonlySet<BlobId> | undefined;
+    environment: Environment;
+  },
+): Promise<{ loaded: BlobId[] }> {
+  const { into, known, environment, signal } = options;
+  const loaded = new Set<BlobId>();
+  const budget = new Semaphore(READ_AHEAD_BYTES);
+  const load = async ({ id, size }: BlobInfo): Promise<void> => {
+    await budget.acquire(size, { signal });
+    try {
+      addFile(into, { id, bytes: await indexBlobs.read(id, { signal }) });
+      loaded.add(id);
+    } finally {
+      budget.release(size);
+    }
+  };
+  return withRestarts({ environment, signal }, async () => {
+    const live = await indexBlobs.live({ signal });
+    const wanted = live.blobs.filter(({ id }) => known?.has(id) !== true && !loaded.has(id));
+    try {
+      await forEachLimit(wanted, { limit: PARALLEL_READS, signal }, load);
+    } catch (error) {
+      if (isVarveError(error, "blob-not-found")) {
+        return { restart: error };
+      }
+      throw error;
+    }
+    into.setWatermark(live.watermarkSeconds);
+    return { done: { loaded: [...loaded] } };
+  });
+}
+
+function addFile(into: ContentIndex, { id, bytes }: { id: BlobId; bytes: Uint8Array }): void {
+  try {
+    into.addFile(bytes);
+  } catch (cause) {
+    if (isVarveError(cause)) {
+      throw new VarveError(cause.code, `index blob ${id}: ${cause.message}`, { cause });
+    }
+    throw cause;
+  }
+}
