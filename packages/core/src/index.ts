@@ -1,1 +1,108 @@
-export { VarveError } from "./base/errors.ts";
+/**
+ * The public API of varve: open a blob store, create or open a repository in it, and call the verbs.
+ * Everything named here is a promise; adding a name is a decision.
+ */
+
+// What every call shares.
+export type { CallOptions, Environment, LogEvent } from "./base/environment.ts";
+export { systemEnvironment } from "./base/environment.ts";
+export type { ErrorCode } from "./base/errors.ts";
+export { errorMessage, isVarveError, VarveError } from "./base/errors.ts";
+export { formatTimeNs, parseTimeNs } from "./base/time.ts";
+
+// Where blobs lie; more for writers of stores in `@varve/core/blob`.
+export type { FileSystemStoreOptions } from "./blob/filesystem-store.ts";
+export { openFileSystemStore } from "./blob/filesystem-store.ts";
+export { createMemoryStore } from "./blob/memory-store.ts";
+export { readOnlyStore } from "./blob/read-only-store.ts";
+export { retryStore } from "./blob/retry-store.ts";
+export type { BlobId, BlobInfo, BlobStore } from "./blob/store.ts";
+export { parseBlobId } from "./blob/store.ts";
+
+// The repository.
+export type { EpochParameters, RepositoryFormat } from "./format/format.ts";
+export type { CreateFormatOptions, ParameterChanges } from "./format/format-blob.ts";
+export type { ContentStats, ContentStore } from "./content/content-store.ts";
+export type { ContentId } from "./index/content-id.ts";
+export { parseContentId } from "./index/content-id.ts";
+export type { ContentInfo } from "./index/content-info.ts";
+export type { ManifestId, ManifestInfo, ManifestStore, Labels } from "./manifest/manifest-store.ts";
+export { parseManifestId } from "./manifest/manifest-store.ts";
+export type { ObjectId } from "./object/object-id.ts";
+export { parseObjectId } from "./object/object-id.ts";
+export type { ObjectReader, ObjectStore } from "./object/object-store.ts";
+export { changePassword, setParameters } from "./repository/change-format.ts";
+export type { ClientIdentity, Repository } from "./repository/repository.ts";
+export type { SyncOptions, SyncReport } from "./repository/sync-blobs.ts";
+export { syncBlobs } from "./repository/sync-blobs.ts";
+
+// Snapshots and what is in them.
+export type { DirectoryEntry, DirectorySummary, EntryMeta } from "./snapshot/entry.ts";
+export { findEntry, readDirectory, walkTree } from "./snapshot/read-directory.ts";
+export { selectSnapshot } from "./snapshot/select-snapshot.ts";
+export type { Snapshot, SnapshotSource, SnapshotStats } from "./snapshot/snapshot-manifest.ts";
+export type { SavedSnapshot, SnapshotFilter, SnapshotList } from "./snapshot/snapshots.ts";
+export {
+  deleteSnapshot,
+  formatSource,
+  listSnapshots,
+  listSources,
+  loadSnapshot,
+  parseSource,
+  pinSnapshot,
+  replaceSnapshot,
+} from "./snapshot/snapshots.ts";
+
+// Policies.
+export { DEFAULT_POLICY, kopiaGlobalPolicyPayload } from "./policy/default-policy.ts";
+export type { EffectivePolicy, PolicyOrigin } from "./policy/merge.ts";
+export {
+  deletePolicy,
+  effectivePolicy,
+  getPolicy,
+  listPolicies,
+  setPolicy,
+} from "./policy/policies.ts";
+export type { Policy } from "./policy/policy.ts";
+export { policyFromJson, policyToJson } from "./policy/policy-json.ts";
+export type { PolicyTarget } from "./policy/policy-target.ts";
+export { formatTarget, GLOBAL_TARGET, parseTarget } from "./policy/policy-target.ts";
+export type { PolicyTree } from "./policy/policy-tree.ts";
+export { loadPolicyTree } from "./policy/policy-tree.ts";
+export { applyRetention, retentionReasons } from "./policy/retention.ts";
+
+// What is backed up.
+export { localSource } from "./source/local-source.ts";
+export { memorySource } from "./source/memory-source.ts";
+export type { SourceEntry } from "./source/source-entry.ts";
+export { streamSource } from "./source/stream-source.ts";
+
+// The verbs.
+export type { LocalTargetOptions } from "./restore/local-target.ts";
+export { localTarget } from "./restore/local-target.ts";
+export type { RestoreReport } from "./restore/report.ts";
+export type { RestoreOptions } from "./restore/restore.ts";
+export { restore } from "./restore/restore.ts";
+export { tarTarget } from "./restore/tar-target.ts";
+export type { RestoreTarget } from "./restore/target.ts";
+export { zipTarget } from "./restore/zip-target.ts";
+export type { CreateSnapshotOptions } from "./upload/create-snapshot.ts";
+export { createSnapshot } from "./upload/create-snapshot.ts";
+export { upload } from "./upload/upload.ts";
+export type { UploadOptions, UploadProgress, UploadReport } from "./upload/upload-options.ts";
+
+// The algorithms by name, for benchmarks and for choosing at creation.
+export { openCodecs } from "./compression/registry.ts";
+export {
+  ENCRYPTION_NAMES,
+  HASH_NAMES,
+  KEY_DERIVATION_NAMES,
+  openCrypto,
+} from "./crypto/registry.ts";
+export {
+  createSplitter,
+  DEFAULT_KOPIA_SPLITTER,
+  isKopiaSplitter,
+  KOPIA_SPLITTER_NAMES,
+  SPLITTER_NAMES,
+} from "./splitter/registry.ts";

@@ -1,0 +1,113 @@
+import { randomBytes } from "node:crypto";
+import { chmod, mkdir, open, readFile, rename, rm } from "node:fs/promises";
+import { homedir, hostname, userInfo } from "node:os";
+import { dirname, join, resolve } from "node:path";
+import { VarveError } from "@varve/core";
+
+/** Which repository this machine is connected to: a small JSON file that holds no secret. */
+export interface Connection {
+  readonly storage: StorageLocation;
+  readonly username: string;
+  readonly hostname: string;
+  readonly description?: string | undefined;
+  readonly readOnly?: boolean | undefined;
+}
+
+/** A place where blobs lie. */
+export interface StorageLocation {
+  readonly type: "filesystem";
+  readonly path: string;
+}
+
+/** `--config-file`, else `VARVE_CONFIG_PATH`, else `repository.config` in the user's configuration folder. */
+export function configPath(option: string | undefined): string {
+  const configured = option ?? process.env["VARVE_CONFIG_PATH"];
+  if (configured !== undefined && configured !== "") {
+    return resolve(configured);
+  }
+  const base = process.env["XDG_CONFIG_HOME"] ?? join(homedir(), ".config");
+  return join(base, "varve", "repository.config");
+}
+
+/** Who this machine is when nothing else was said at connect time: Kopia's `user@host`, in lower case. */
+export function defaultIdentity(): { username: string; hostname: string } {
+  return { username: userInfo().username.toLowerCase(), hostname: hostname().toLowerCase() };
+}
+
+/** Throws `invalid-argument` when there is no connection, `corrupt` when the file is not one. */
+export async function readConnection(path: string): Promise<Connection> {
+  let text: string;
+  try {
+    text = await readFile(path, "utf8");
+  } catch (cause) {
+    throw new VarveError(
+      "invalid-argument",
+      `not connected to a repository (no ${path}): run "varve repository connect" or "varve repository create"`,
+      { cause },
+    );
+  }
+  return parseConnection(text, path);
+}
+
+function parseConnection(text: string, path: string): Connection {
+  const bad = (cause?: unknown): never => {
+    throw new VarveError("corrupt", `${path} is not a connection file of varve`, { cause });
+  };
+  let value: Partial<Connection> | null;
+  try {
+    value = JSON.parse(text) as Partial<Connection> | null; // every member is checked below
+  } catch (cause) {
+    return bad(cause);
+  }
+  const { storage, username, hostname: host, description, readOnly } = value ?? {};
+  if (
+    typeof storage?.path !== "string" ||
+    storage.type !== "filesystem" ||
+    typeof username !== "string" ||
+    typeof host !== "string"
+  ) {
+    return bad();
+  }
+  return {
+    storage: { type: storage.type, path: storage.path },
+    username,
+    hostname: host,
+    description: typeof description === "string" ? description : undefined,
+    readOnly: readOnly === true,
+  };
+}
+
+/** Replaces the file as a whole; only its owner may read it. */
+export async function writeConnection(path: string, connection: Connection): Promise<void> {
+  await writePrivateFile(path, `${JSON.stringify(connection, undefined, 2)}\n`);
+}
+
+/** Removes the connection and the password that was kept beside it. */
+export async function removeConnection(path: string): Promise<void> {
+  await rm(path, { force: true });
+  await rm(passwordFile(path), { force: true });
+}
+
+/** Where `--persist-credentials` keeps the password. */
+export function passwordFile(config: string): string {
+  return `${config}.password`;
+}
+
+export async function writePrivateFile(path: string, text: string): Promise<void> {
+  await mkdir(dirname(path), { recursive: true, mode: 0o700 });
+  const temporary = `${path}.tmp.${randomBytes(8).toString("hex")}`;
+  try {
+    const file = await open(temporary, "wx", 0o600);
+    try {
+      await file.writeFile(text);
+      await file.sync();
+    } finally {
+      await file.close();
+    }
+    await chmod(temporary, 0o600);
+    await rename(temporary, path);
+  } catch (error) {
+    await rm(temporary, { force: true });
+    throw error;
+  }
+}

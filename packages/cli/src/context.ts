@@ -1,0 +1,112 @@
+import { availableParallelism } from "node:os";
+import {
+  type BlobStore,
+  type Environment,
+  openFileSystemStore,
+  openRepository,
+  type Repository,
+  systemEnvironment,
+} from "@varve/core";
+import type { Command } from "commander";
+import { type Connection, configPath, readConnection, type StorageLocation } from "./connection.ts";
+import { findPassword } from "./password.ts";
+
+/** The options that stand before every command. */
+export interface GlobalOptions {
+  readonly configFile: string;
+  readonly password?: string | undefined;
+  readonly passwordFile?: string | undefined;
+  readonly progress: boolean;
+}
+
+export function globalOptions(command: Command): GlobalOptions {
+  const given = command.optsWithGlobals<{
+    configFile?: string;
+    password?: string;
+    passwordFile?: string;
+    progress?: boolean;
+  }>();
+  return {
+    configFile: configPath(given.configFile),
+    password: given.password,
+    passwordFile: given.passwordFile,
+    progress: given.progress !== false,
+  };
+}
+
+/** What a command works with while a repository is open. */
+export interface CommandContext {
+  readonly globals: GlobalOptions;
+  readonly connection: Connection;
+  /** Aborts at the second Ctrl-C: nothing more is written. */
+  readonly signal: AbortSignal;
+  /** Aborts at the first Ctrl-C: finish what is in hand and save an incomplete snapshot. */
+  readonly stop: AbortSignal;
+}
+
+/** Opens the connected repository, runs `work`, closes it again whatever happens. */
+export async function withRepository<T>(
+  command: Command,
+  options: { readOnly: boolean },
+  work: (repository: Repository, context: CommandContext) => Promise<T>,
+): Promise<T> {
+  const globals = globalOptions(command);
+  const connection = await readConnection(globals.configFile);
+  const password = await findPassword(globals);
+  const readOnly = options.readOnly || connection.readOnly === true;
+  await using store = await openStore(connection.storage, { readOnly });
+  await using repository = await openRepository(store, {
+    password,
+    readOnly,
+    workers: Math.max(1, availableParallelism() - 1),
+    environment: cliEnvironment(),
+    client: { username: connection.username, hostname: connection.hostname },
+  });
+  using interrupts = catchInterrupts();
+  return await work(repository, { globals, connection, ...interrupts });
+}
+
+/** The store of a location. Throws `storage-failed`, `access-denied` when it cannot be reached. */
+export async function openStore(
+  location: StorageLocation,
+  options: { readOnly?: boolean; create?: boolean } = {},
+): Promise<BlobStore> {
+  return await openFileSystemStore(location.path, options);
+}
+
+/** The real clock; warnings and errors of the library go to standard error. */
+export function cliEnvironment(): Environment {
+  return systemEnvironment({
+    log: ({ level, message }) => {
+      if (level === "warning" || level === "error" || process.env["VARVE_DEBUG"] === "1") {
+        process.stderr.write(`varve: ${level}: ${message}\n`);
+      }
+    },
+  });
+}
+
+function catchInterrupts(): { signal: AbortSignal; stop: AbortSignal } & Disposable {
+  const hard = new AbortController();
+  const soft = new AbortController();
+  const onInterrupt = (): void => {
+    if (soft.signal.aborted) {
+      hard.abort(new Error("interrupted"));
+    } else {
+      process.stderr.write("varve: stopping; press Ctrl-C again to stop at once\n");
+      soft.abort(new Error("interrupted"));
+    }
+  };
+  const onTerminate = (): void => {
+    soft.abort(new Error("terminated"));
+  };
+  process.on("SIGINT", onInterrupt);
+  process.on("SIGTERM", onTerminate);
+  return {
+    signal: hard.signal,
+    stop: soft.signal,
+    [Symbol.dispose]: () => {
+      process.off("SIGINT", onInterrupt);
+      process.off("SIGTERM", onTerminate);
+    },
+  };
+}

@@ -1,0 +1,24 @@
+import { VarveError } from "@varve/core";
+
+/** Everything asked for was done. */
+export const EXIT_OK = 0;
+/** Something failed: an error, a damaged file, a snapshot with files left out. */
+export const EXIT_FAILED = 1;
+/** The command line could not be understood. */
+export const EXIT_USAGE = 2;
+
+/** One line on standard error: what went wrong, and the code that scripts can look for. */
+export function reportError(error: unknown): void {
+  process.stderr.write(`varve: ${describeError(error)}\n`);
+}
+
+/** The message with its code; nothing of the stack, which is for `VARVE_DEBUG=1`. */
+export function describeError(error: unknown): string {
+  if (process.env["VARVE_DEBUG"] === "1" && error instanceof Error) {
+    return error.stack ?? error.message;
+  }
+  if (error instanceof VarveError) {
+    return `${error.message} [${error.code}]`;
+  }
+  return error instanceof Error ? error.message : String(error);
+}

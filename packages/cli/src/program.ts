@@ -1,0 +1,132 @@
+import { Command, CommanderError } from "commander";
+import { EXIT_FAILED, EXIT_OK, EXIT_USAGE, reportError } from "./exit.ts";
+
+/**
+ * The command tree. Only the group that was asked for is imported, so that `varve ls` does not pay for what
+ * `varve benchmark` needs.
+ */
+
+interface Group {
+  readonly name: string;
+  readonly aliases?: readonly string[];
+  readonly description: string;
+  /** Adds options, arguments and subcommands. */
+  readonly load: () => Promise<(command: Command) => void>;
+}
+
+const GROUPS: readonly Group[] = [
+  {
+    name: "repository",
+    aliases: ["repo"],
+    description: "create a repository, connect to one, show and change it",
+    load: async () => (await import("./commands/repository.ts")).repositoryCommands,
+  },
+  {
+    name: "snapshot",
+    aliases: ["snap"],
+    description: "back up, list, verify, pin, expire and delete snapshots",
+    load: async () => (await import("./commands/snapshot.ts")).snapshotCommands,
+  },
+  {
+    name: "restore",
+    description: "write a snapshot, or part of one, to a folder, tar or zip",
+    load: async () => (await import("./commands/restore.ts")).restoreCommand,
+  },
+  {
+    name: "list",
+    aliases: ["ls"],
+    description: "list a directory of a snapshot",
+    load: async () => (await import("./commands/browse.ts")).listCommand,
+  },
+  {
+    name: "show",
+    aliases: ["cat"],
+    description: "print a file of a snapshot, or any object",
+    load: async () => (await import("./commands/browse.ts")).showCommand,
+  },
+  {
+    name: "diff",
+    description: "compare two snapshots or directories of snapshots",
+    load: async () => (await import("./commands/diff.ts")).diffCommand,
+  },
+  {
+    name: "policy",
+    description: "show and change what is backed up, how, and how long it is kept",
+    load: async () => (await import("./commands/policy.ts")).policyCommands,
+  },
+  {
+    name: "manifest",
+    description: "look at manifests",
+    load: async () => (await import("./commands/manifest.ts")).manifestCommands,
+  },
+  {
+    name: "content",
+    description: "look at contents and verify them",
+    load: async () => (await import("./commands/content.ts")).contentCommands,
+  },
+  {
+    name: "blob",
+    description: "look at blobs",
+    load: async () => (await import("./commands/blob.ts")).blobCommands,
+  },
+  {
+    name: "index",
+    description: "look at index blobs",
+    load: async () => (await import("./commands/index-blobs.ts")).indexCommands,
+  },
+  {
+    name: "benchmark",
+    description: "measure hashes, ciphers, compression and splitters on this machine",
+    load: async () => (await import("./commands/benchmark.ts")).benchmarkCommands,
+  },
+];
+
+/** Runs one command line (without the program's own name) and gives the exit status. */
+export async function runProgram(args: readonly string[]): Promise<number> {
+  const program = new Command("varve")
+    .description("Deduplicated, compressed, encrypted backups in Kopia's repository format")
+    .version(await version(), "--version", "print the version")
+    .option("--config-file <path>", "which connection to use (VARVE_CONFIG_PATH)")
+    .option("--password-file <path>", "read the repository password from this file")
+    .option("-p, --password <password>", "repository password; prefer VARVE_PASSWORD or a file")
+    .option("--no-progress", "no progress on standard error")
+    .showHelpAfterError("(see --help)")
+    .exitOverride();
+  const wanted = args.find((arg) => groupOf(arg) !== undefined);
+  for (const group of GROUPS) {
+    const command = program.command(group.name).description(group.description).exitOverride();
+    command.aliases([...(group.aliases ?? [])]);
+    if (wanted !== undefined && groupOf(wanted) === group) {
+      (await group.load())(command);
+    }
+  }
+  inheritExitOverride(program);
+  try {
+    await program.parseAsync([...args], { from: "user" });
+    return typeof process.exitCode === "number" ? process.exitCode : EXIT_OK;
+  } catch (error) {
+    if (error instanceof CommanderError) {
+      return error.exitCode === 0 ? EXIT_OK : EXIT_USAGE; // commander has printed why
+    }
+    reportError(error);
+    return EXIT_FAILED;
+  }
+}
+
+function groupOf(arg: string): Group | undefined {
+  return GROUPS.find((group) => group.name === arg || group.aliases?.includes(arg) === true);
+}
+
+function inheritExitOverride(command: Command): void {
+  for (const child of command.commands) {
+    child.exitOverride();
+    inheritExitOverride(child);
+  }
+}
+
+async function version(): Promise<string> {
+  const { readFile } = await import("node:fs/promises");
+  const text = await readFile(new URL("../package.json", import.meta.url), "utf8");
+  const { version } = JSON.parse(text) as { version: string }; // our own package.json
+  return version;
+}

@@ -1,0 +1,178 @@
+import { forEachLimit } from "../base/concurrency.ts";
+import { fromBase64, equalBytes } from "../base/bytes.ts";
+import type { CallOptions } from "../base/environment.ts";
+import { isVarveError, VarveError } from "../base/errors.ts";
+import { JsonRecord } from "../base/json.ts";
+import type { BlobId, BlobInfo, BlobStore } from "../blob/store.ts";
+import { BLOB_CONFIG, FORMAT_BLOB } from "../format/format.ts";
+
+/** A mirror of a repository in another store: the same blobs, no password needed. */
+
+export interface SyncOptions extends CallOptions {
+  /** Also delete what the source no longer has. Default false. */
+  readonly deleteExtra?: boolean | undefined;
+  /** Only say what would be done. Default false. */
+  readonly dryRun?: boolean | undefined;
+  /** Refuse a destination without a repository in it. Default false. */
+  readonly mustExist?: boolean | undefined;
+  /** Blobs on their way at once; default 4. Each is held in memory. */
+  readonly parallel?: number | undefined;
+  readonly onProgress?: ((report: SyncReport) => void) | undefined;
+}
+
+/** Counts so far; with `dryRun`, of what would be done. */
+export interface SyncReport {
+  readonly inSync: number;
+  readonly copiedBlobs: number;
+  readonly copiedBytes: number;
+  readonly deletedBlobs: number;
+}
+
+// What refers to other blobs comes after them, so that the mirror is a whole repository at every moment that a
+// copy can be cut short: packs and the rest first, then the index blobs (spec §0, §1.1).
+const INDEX_BLOB = /^[nxlm]/;
+
+/**
+ * Makes `destination` a mirror of `source`; what is there already is not copied again, so a run that was cut short is
+ * resumed by the next. Throws `not-a-repository` for a source without a format blob, `invalid-argument` for a
+ * destination that holds another repository or something else.
+ */
+export async function syncBlobs(
+  source: BlobStore,
+  destination: BlobStore,
+  options: SyncOptions = {},
+): Promise<SyncReport> {
+  const { signal, dryRun = false } = options;
+  const report = { inSync: 0, copiedBlobs: 0, copiedBytes: 0, deletedBlobs: 0 };
+  await checkSameRepository(source, destination, options);
+  // Index blobs are listed before the packs, so that every pack they name is in the second listing.
+  const indexes = await listed(source, (id) => INDEX_BLOB.test(id), { signal });
+  const others = await listed(source, (id) => !INDEX_BLOB.test(id), { signal });
+  const present = await listed(destination, () => true, { signal });
+  const copy = async (info: BlobInfo): Promise<void> => {
+    if (isCurrent(info, present.get(info.id))) {
+      report.inSync++;
+      return;
+    }
+    const copied = dryRun || (await copyBlob(source, destination, info, { signal }));
+    report.copiedBlobs += copied ? 1 : 0;
+    report.copiedBytes += copied ? info.size : 0;
+    options.onProgress?.({ ...report });
+  };
+  const parallel = { limit: options.parallel ?? 4, signal };
+  for (const first of [BLOB_CONFIG, FORMAT_BLOB]) {
+    const info = others.get(first);
+    if (info !== undefined) {
+      await copy(info);
+      others.delete(first);
+    }
+  }
+  await forEachLimit(others.values(), parallel, copy);
+  await forEachLimit(indexes.values(), parallel, copy);
+  if (options.deleteExtra === true) {
+    const extra = [...present.keys()].filter(
+      (id) => !indexes.has(id) && !others.has(id) && id !== FORMAT_BLOB && id !== BLOB_CONFIG,
+    );
+    const remove = async (id: BlobId): Promise<void> => {
+      if (!dryRun) {
+        await destination.delete(id, { signal });
+      }
+      report.deletedBlobs++;
+      options.onProgress?.({ ...report });
+    };
+    await forEachLimit(
+      extra.filter((id) => INDEX_BLOB.test(id)),
+      parallel,
+      remove,
+    );
+    await forEachLimit(
+      extra.filter((id) => !INDEX_BLOB.test(id)),
+      parallel,
+      remove,
+    );
+  }
+  return report;
+}
+
+async function listed(
+  store: BlobStore,
+  wanted: (id: BlobId) => boolean,
+  options: CallOptions,
+): Promise<Map<BlobId, BlobInfo>> {
+  const found = new Map<BlobId, BlobInfo>();
+  for await (const info of store.list("", options)) {
+    if (wanted(info.id)) {
+      found.set(info.id, info);
+    }
+  }
+  return found;
+}
+
+/** Blobs are immutable but for the few that Kopia replaces; those differ in time, and nearly always in size. */
+function isCurrent(source: BlobInfo, destination: BlobInfo | undefined): boolean {
+  return destination?.size === source.size && destination.mtimeMs >= source.mtimeMs;
+}
+
+/** False when the blob has vanished meanwhile, as maintenance may do. */
+async function copyBlob(
+  source: BlobStore,
+  destination: BlobStore,
+  info: BlobInfo,
+  { signal }: CallOptions,
+): Promise<boolean> {
+  let data: Uint8Array;
+  try {
+    data = await source.get(info.id, { signal });
+  } catch (error) {
+    if (isVarveError(error, "blob-not-found")) {
+      return false;
+    }
+    throw error;
+  }
+  await destination.put(info.id, [data], { signal });
+  return true;
+}
+
+async function checkSameRepository(
+  source: BlobStore,
+  destination: BlobStore,
+  { signal, mustExist = false }: SyncOptions,
+): Promise<void> {
+  const ours = await uniqueId(source, { signal });
+  if (ours === undefined) {
+    throw new VarveError("not-a-repository", `no repository in ${source.label}`);
+  }
+  const theirs = await uniqueId(destination, { signal });
+  if (theirs !== undefined) {
+    if (!equalBytes(ours, theirs)) {
+      throw new VarveError("invalid-argument", `${destination.label} holds another repository`);
+    }
+    return;
+  }
+  if (mustExist) {
+    throw new VarveError("not-a-repository", `no repository in ${destination.label}`);
+  }
+  for await (const { id } of destination.list("", { signal })) {
+    if (id !== BLOB_CONFIG) {
+      throw new VarveError(
+        "invalid-argument",
+        `${destination.label} is not empty (it has a blob ${id}) and holds no repository`,
+      );
+    }
+  }
+}
+
+async function uniqueId(
+  store: BlobStore,
+  { signal }: CallOptions,
+): Promise<Uint8Array | undefined> {
+  try {
+    const outer = JsonRecord.parse(await store.get(FORMAT_BLOB, { signal }), FORMAT_BLOB);
+    return fromBase64(outer.requireString("uniqueID"));
+  } catch (error) {
+    if (isVarveError(error, "blob-not-found")) {
+      return undefined;
+    }
+    throw error;
+  }
+}
