@@ -6,7 +6,7 @@ import { setImmediate } from "node:timers/promises";
 import { compareBytes, concatBytes, utf8 } from "../base/bytes.ts";
 import type { CallOptions } from "../base/environment.ts";
 import { VarveError, errorMessage } from "../base/errors.ts";
-import { type EntryName, compareNames, nameOfBytes } from "../snapshot/entry-name.ts";
+import { type EntryName, compareNames, nameOfBytes, nameProblem } from "../snapshot/entry-name.ts";
 import type { SourceEntry, UnreadableEntry } from "./source-entry.ts";
 
 /**
@@ -24,9 +24,8 @@ export async function localSource(
   options.signal?.throwIfAborted();
   const given = typeof path === "string" ? utf8(path) : path;
   try {
-    const real = realpathSync(Buffer.from(given), { encoding: "buffer" });
-    const location = nameOfBytes(real).nameBytes === undefined ? real.toString() : real;
-    return new LocalEntry(baseName(given), location, statSync(location, { bigint: true }));
+    const real = pathOf(realpathSync(location(given), { encoding: "buffer" }));
+    return new LocalEntry(baseName(given), real, statSync(location(real), { bigint: true }));
   } catch (cause) {
     throw failure("look at", path, cause);
   }
@@ -73,6 +72,23 @@ class LocalEntry implements SourceEntry {
     }
   }
 
+  async child(
+    name: string,
+    options: CallOptions & { readonly follow?: boolean | undefined } = {},
+  ): Promise<SourceEntry | undefined> {
+    options.signal?.throwIfAborted();
+    if (nameProblem({ name }) !== undefined) {
+      return undefined;
+    }
+    const entry = childOf(this.path, { name });
+    if (entry !== undefined && "error" in entry) {
+      throw entry.error;
+    }
+    return options.follow === true && entry instanceof LocalEntry && entry.meta.type === "symlink"
+      ? resolved(entry)
+      : entry;
+  }
+
   async *children(
     options: CallOptions = {},
   ): AsyncGenerator<SourceEntry | UnreadableEntry, void, undefined> {
@@ -107,6 +123,20 @@ function childOf(
     return stat === undefined ? undefined : new LocalEntry(name, path, stat);
   } catch (cause) {
     return { ...name, error: failure("look at", path, cause) };
+  }
+}
+
+/** What a link leads to, under the link's name; nothing when it leads nowhere. */
+function resolved(link: LocalEntry): LocalEntry | undefined {
+  try {
+    const real = pathOf(realpathSync(location(link.path), { encoding: "buffer" }));
+    return new LocalEntry(link, real, statSync(location(real), { bigint: true }));
+  } catch (cause) {
+    const code = cause instanceof Error && "code" in cause ? cause.code : undefined;
+    if (code === "ENOENT" || code === "ELOOP" || code === "ENOTDIR") {
+      return undefined;
+    }
+    throw failure("follow", link.path, cause);
   }
 }
 
@@ -177,6 +207,12 @@ function join(directory: string | Uint8Array, name: EntryName): string | Uint8Ar
   }
   const parent = typeof directory === "string" ? utf8(directory) : directory;
   return concatBytes([parent, utf8("/"), name.nameBytes ?? utf8(name.name)]);
+}
+
+/** Text when the bytes are. */
+function pathOf(bytes: Uint8Array): string | Uint8Array {
+  const { name, nameBytes } = nameOfBytes(bytes);
+  return nameBytes ?? name;
 }
 
 /** Node takes paths of bytes only as its own kind of array. */
