@@ -1,0 +1,35 @@
+import type { Codec } from "../compression/codec.ts";
+import type { FileToRead } from "../pipeline/executor.ts";
+import { metadataCompressorFor } from "../policy/compression-choice.ts";
+import type { Policy } from "../policy/policy.ts";
+import type { Repository } from "../repository/repository.ts";
+
+/** What a policy says about how bytes are stored. */
+
+/** The codec of directories and of the indexes of long files; none with index version 1 (spec §3.4). */
+export function metadataCodec(repository: Repository, policy: Policy): Codec | undefined {
+  const name = metadataCompressorFor(policy);
+  return name === "none" || repository.format.indexVersion === 1
+    ? undefined
+    : repository.codecs.byName(name);
+}
+
+/** The sections that a file is read in: whole, or cut at multiples of the policy's size (spec §5.2, forced boundaries). */
+export function fileSections(
+  policy: Policy,
+  sizeBytes: number,
+): readonly Pick<FileToRead, "offset" | "length">[] {
+  const sectionBytes = policy.upload?.parallelUploadAboveSize ?? -1;
+  if (sectionBytes <= 0 || sizeBytes <= sectionBytes) {
+    return [{ offset: 0 }];
+  }
+  const fullSections = Math.floor(sizeBytes / sectionBytes);
+  return [
+    ...Array.from({ length: fullSections }, (_, index) => ({
+      offset: index * sectionBytes,
+      length: sectionBytes,
+    })),
+    // Without a length, so that a growing file is followed to its end; empty for an exact multiple.
+    { offset: fullSections * sectionBytes },
+  ];
+}

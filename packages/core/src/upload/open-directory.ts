@@ -1,0 +1,115 @@
+import { assert } from "../base/errors.ts";
+import type { ObjectId } from "../object/object-id.ts";
+import type { PolicyTree } from "../policy/policy-tree.ts";
+import type { Repository } from "../repository/repository.ts";
+import { encodeDirectory } from "../snapshot/directory.ts";
+import type { DirectoryEntry, DirectorySummary, EntryMeta } from "../snapshot/entry.ts";
+import { buildSummary, type FailedEntry } from "../snapshot/summary.ts";
+import type { SourceEntry } from "../source/source-entry.ts";
+import { metadataCodec } from "./file-options.ts";
+
+/**
+ * A directory whose record is not written yet. It is complete when everything that was begun in it has ended: the
+ * walk itself, files on their way through the executor, directories below.
+ */
+export class OpenDirectory {
+  readonly source: SourceEntry;
+  /** Relative to the root of the snapshot; `""` for the root itself. */
+  readonly path: string;
+  readonly policy: PolicyTree;
+  readonly parent: OpenDirectory | undefined;
+  /** What is stored so far, in any order. */
+  readonly entries: DirectoryEntry[] = [];
+  readonly failures: FailedEntry[] = [];
+  readonly openChildren: Set<OpenDirectory> = new Set();
+  /** What the walk's end has taken of the budget for entries that wait. */
+  heldEntries = 0;
+  /** Why the directory cannot be in the snapshot, though some of it may have been read. */
+  failure: unknown;
+  readonly #onComplete: (directory: OpenDirectory) => void;
+  #begun = 0;
+
+  constructor(options: {
+    source: SourceEntry;
+    path: string;
+    policy: PolicyTree;
+    parent?: OpenDirectory | undefined;
+    onComplete: (directory: OpenDirectory) => void;
+  }) {
+    this.source = options.source;
+    this.path = options.path;
+    this.policy = options.policy;
+    this.parent = options.parent;
+    this.#onComplete = options.onComplete;
+  }
+
+  begin(): void {
+    this.#begun++;
+  }
+
+  end(): void {
+    this.#begun--;
+    assert(this.#begun >= 0, "every end has its begin");
+    if (this.#begun === 0) {
+      this.#onComplete(this);
+    }
+  }
+
+  pathOf(name: string): string {
+    return this.path === "" ? name : `${this.path}/${name}`;
+  }
+}
+
+/** The entry of a live file or link whose bytes are stored as `object`. */
+export function storedEntry(
+  source: SourceEntry,
+  stored: {
+    readonly type: EntryMeta["type"];
+    readonly object: ObjectId;
+    readonly sizeBytes: number;
+    readonly summary?: DirectorySummary | undefined;
+  },
+): DirectoryEntry {
+  const { mode, mtimeNs, uid, gid } = source.meta;
+  const { type, sizeBytes, object, summary } = stored;
+  return {
+    name: source.name,
+    ...(source.nameBytes === undefined ? {} : { nameBytes: source.nameBytes }),
+    type,
+    mode,
+    sizeBytes,
+    mtimeNs,
+    uid,
+    gid,
+    object,
+    ...(summary === undefined ? {} : { summary }),
+  };
+}
+
+/** Writes a record of `entries` (spec §6.4) and gives the entry of the directory in its parent. */
+export async function writeDirectory(
+  repository: Repository,
+  directory: OpenDirectory,
+  options: {
+    readonly entries: readonly DirectoryEntry[];
+    readonly failures: readonly FailedEntry[];
+    readonly incomplete: string | undefined;
+    readonly signal: AbortSignal;
+  },
+): Promise<DirectoryEntry> {
+  const { entries, failures, incomplete, signal } = options;
+  const { mtimeNs } = directory.source.meta;
+  const summary = buildSummary({ entries, failures, incomplete, mtimeNs });
+  const codec = metadataCodec(repository, directory.policy.effective);
+  const { id } = await repository.objects.write(once(encodeDirectory({ entries, summary })), {
+    prefix: "k",
+    codec,
+    metadataCodec: codec,
+    signal,
+  });
+  return storedEntry(directory.source, { type: "directory", object: id, sizeBytes: 0, summary });
+}
+
+async function* once(bytes: Uint8Array): AsyncGenerator<Uint8Array, void, undefined> {
+  yield bytes;
+}

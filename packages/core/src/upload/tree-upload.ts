@@ -1,0 +1,390 @@
+import { Semaphore } from "../base/concurrency.ts";
+import { assert, type ErrorCode, errorMessage, isVarveError, VarveError } from "../base/errors.ts";
+import type { ObjectId } from "../object/object-id.ts";
+import { compressorFor } from "../policy/compression-choice.ts";
+import type { PolicyTree } from "../policy/policy-tree.ts";
+import type { DirectoryEntry, EntryMeta } from "../snapshot/entry.ts";
+import { nameKey, nameProblem } from "../snapshot/entry-name.ts";
+import { singleFileSummary } from "../snapshot/summary.ts";
+import type { SourceEntry, UnreadableEntry } from "../source/source-entry.ts";
+import type { Checkpoints } from "./checkpoints.ts";
+import { type DirectoryFilter, enterDirectory } from "./directory-filter.ts";
+import { metadataCodec } from "./file-options.ts";
+import { FileQueue } from "./file-queue.ts";
+import { type FileEnd, queueFile } from "./file-upload.ts";
+import { OpenDirectory, storedEntry, writeDirectory } from "./open-directory.ts";
+import { loadPreviousDirectories, type PreviousDirectories } from "./previous-directories.ts";
+import type { UploadSession } from "./session.ts";
+import { storeStream } from "./stream-upload.ts";
+
+/**
+ * The walk of a backup (behaviour §1): depth first, with the earlier snapshots alongside. It never waits for a file:
+ * files go to the queue, a directory is written when its last part has ended, and the walk goes on meanwhile. What
+ * bounds memory is the queue's slots and how many entries may stand in directories that the walk has left.
+ */
+
+/** Entries of directories that are walked but not written; a longer directory may stand alone. */
+const MAX_WAITING_ENTRIES = 100_000;
+
+interface Walk {
+  readonly directory: OpenDirectory;
+  readonly filter: DirectoryFilter;
+  readonly previous: PreviousDirectories;
+}
+
+export class TreeUpload {
+  readonly #session: UploadSession;
+  readonly #queue: FileQueue;
+  readonly #checkpoints: Checkpoints;
+  readonly #forceHashPercent: number;
+  readonly #waitingEntries: Semaphore = new Semaphore(MAX_WAITING_ENTRIES);
+  #root: DirectoryEntry | undefined;
+
+  constructor(
+    session: UploadSession,
+    options: {
+      readonly parallelJobs: number;
+      readonly checkpoints: Checkpoints;
+      readonly forceHashPercent: number;
+    },
+  ) {
+    this.#session = session;
+    this.#queue = new FileQueue(session, options);
+    this.#checkpoints = options.checkpoints;
+    this.#forceHashPercent = options.forceHashPercent;
+  }
+
+  /** Stores the tree and gives its root's entry. A root that cannot be read throws (behaviour §1.8). */
+  async store(
+    root: SourceEntry,
+    policy: PolicyTree,
+    previous: readonly ObjectId[],
+  ): Promise<DirectoryEntry> {
+    if (root.meta.type === "directory") {
+      const directory = this.#open({ source: root, path: "", policy });
+      this.#checkpoints.root = directory;
+      await this.#walk(directory, undefined, previous);
+    } else if (root.meta.type === "file") {
+      await this.#storeRootFile(root, policy);
+    } else {
+      throw new VarveError("invalid-argument", `${root.name}: neither a directory nor a file`);
+    }
+    await this.#queue.startBatch();
+    await this.#session.settled();
+    assert(this.#root !== undefined, "a settled upload has a root");
+    return this.#root;
+  }
+
+  #open(options: {
+    source: SourceEntry;
+    path: string;
+    policy: PolicyTree;
+    parent?: OpenDirectory;
+  }): OpenDirectory {
+    this.#session.tally.stats.dirCount++;
+    const onComplete = (directory: OpenDirectory): void =>
+      this.#session.track(this.#finish(directory));
+    return new OpenDirectory({ ...options, onComplete });
+  }
+
+  /** Walks a directory; its failure is its own, unless the upload is lost. */
+  async #walk(
+    directory: OpenDirectory,
+    above: DirectoryFilter | undefined,
+    previous: readonly ObjectId[],
+  ): Promise<void> {
+    directory.begin();
+    try {
+      await this.#walkChildren(directory, above, previous);
+    } catch (error) {
+      this.#session.signal.throwIfAborted();
+      if (!(error instanceof DirectoryUnreadable)) {
+        throw error;
+      }
+      directory.failure = error.cause;
+    }
+    await this.#leave(directory);
+  }
+
+  async #walkChildren(
+    directory: OpenDirectory,
+    above: DirectoryFilter | undefined,
+    previousIds: readonly ObjectId[],
+  ): Promise<void> {
+    const { repository, signal, tally } = this.#session;
+    const entered = await unreadable(enterDirectory(directory, above, { signal }));
+    if (entered === "cache directory") {
+      tally.skipped.cacheDirectories++;
+      return;
+    }
+    const { listing, filter } = entered;
+    const previous = await loadPreviousDirectories(repository, previousIds, { signal });
+    const children = openChildren(listing.children());
+    let lastKey: string | undefined;
+    for (;;) {
+      const child = await unreadable(children.next());
+      if (child === undefined || this.#session.stopReason !== undefined) {
+        await children.close();
+        return;
+      }
+      // A listing that changes while it is read may give a name twice; a record must not.
+      const key = nameKey(child);
+      if (key !== lastKey) {
+        lastKey = key;
+        await this.#visit({ directory, filter, previous }, child);
+        await this.#checkpoints.writeIfDue();
+      }
+    }
+  }
+
+  /** The walk is done with a directory; files and directories below may not be. */
+  async #leave(directory: OpenDirectory): Promise<void> {
+    const held = directory.entries.length;
+    if (this.#waitingEntries.used + held > MAX_WAITING_ENTRIES) {
+      await this.#queue.startBatch(); // those that wait may wait for files that are only gathered
+    }
+    await this.#waitingEntries.acquire(held, { signal: this.#session.signal });
+    directory.heldEntries = held;
+    directory.end();
+  }
+
+  async #finish(directory: OpenDirectory): Promise<void> {
+    const { repository, signal, stopReason } = this.#session;
+    const { parent, path, failure } = directory;
+    if (failure !== undefined) {
+      if (parent === undefined) {
+        throw failure;
+      }
+      const ignored = directory.policy.effective.errorHandling?.ignoreDirectoryErrors ?? false;
+      this.#addFailure(parent, path, { ...codeAndMessage(failure), ignored });
+    } else {
+      const entry = await writeDirectory(repository, directory, {
+        entries: directory.entries,
+        failures: directory.failures,
+        incomplete: stopReason,
+        signal,
+      });
+      if (parent === undefined) {
+        this.#root = entry;
+      } else {
+        parent.entries.push(entry);
+      }
+    }
+    this.#waitingEntries.release(directory.heldEntries);
+    parent?.openChildren.delete(directory);
+    parent?.end();
+  }
+
+  async #visit(walk: Walk, child: SourceEntry | UnreadableEntry): Promise<void> {
+    const { directory, filter } = walk;
+    const { tally } = this.#session;
+    const path = directory.pathOf(child.name);
+    const problem = "error" in child ? child.error : badName(child);
+    if (problem !== undefined || "error" in child) {
+      this.#failFile(directory, child.name, codeAndMessage(problem), { policyOf: "child" });
+      return;
+    }
+    const excluded = filter.exclusion(child);
+    if (excluded === "ignored") {
+      countExcluded(tally.stats, child);
+    } else if (excluded !== undefined) {
+      tally.skipped[excluded]++;
+    } else if (child.meta.type === "directory") {
+      const policy = directory.policy.child(child.name);
+      const below = this.#open({ source: child, path, policy, parent: directory });
+      directory.begin();
+      directory.openChildren.add(below);
+      await this.#walk(below, filter, walk.previous.children(child));
+    } else if (child.meta.type === "other") {
+      this.#skipSpecial(directory, child);
+    } else {
+      await this.#visitFile(walk, child, child.meta.type, path);
+    }
+  }
+
+  #skipSpecial(directory: OpenDirectory, child: SourceEntry): void {
+    const policy = directory.policy.child(child.name).effective;
+    if (policy.errorHandling?.ignoreUnknownTypes ?? true) {
+      this.#session.tally.skipped.special++;
+    } else {
+      const message = "unknown or unsupported entry type";
+      this.#addFailure(directory, directory.pathOf(child.name), {
+        code: "unsupported",
+        message,
+        ignored: false,
+      });
+    }
+  }
+
+  async #visitFile(
+    { directory, previous }: Walk,
+    source: SourceEntry,
+    type: "file" | "symlink",
+    path: string,
+  ): Promise<void> {
+    const session = this.#session;
+    const { sizeBytes } = source.meta;
+    session.currentPath = path;
+    session.reportProgress();
+    const unchanged = this.#hashAnyway() ? undefined : previous.unchanged(source);
+    if (unchanged !== undefined) {
+      session.tally.addCached(sizeBytes);
+      directory.entries.push(storedEntry(source, { type, object: unchanged, sizeBytes }));
+      return;
+    }
+    if (!session.reserveBytes(sizeBytes)) {
+      return;
+    }
+    directory.begin();
+    const settle = (end: FileEnd): void => {
+      if ("object" in end) {
+        directory.entries.push(storedEntry(source, { type, ...end }));
+        this.#countStored(type, end.sizeBytes);
+      } else if ("failed" in end) {
+        this.#failFile(directory, source.name, end.failed, { policyOf: "parent" });
+      }
+      directory.end();
+    };
+    await this.#storeFile(source, directory.policy.child(source.name), settle);
+  }
+
+  /** Files with a path are read by the executor, all else on this thread. */
+  async #storeFile(
+    source: SourceEntry,
+    policyTree: PolicyTree,
+    settle: (end: FileEnd) => void,
+  ): Promise<void> {
+    const session = this.#session;
+    const { repository } = session;
+    const policy = policyTree.effective;
+    const indexCodec = metadataCodec(repository, policy);
+    if (source.meta.type === "symlink") {
+      settle(await storeStream(session, source, { metadataCodec: indexCodec }));
+      return;
+    }
+    session.tally.stats.nonCachedFiles++;
+    const { path } = source;
+    if (path !== undefined) {
+      await queueFile(session, this.#queue, { source, policy, path, settle });
+      return;
+    }
+    const { name, meta } = source;
+    const compressor = compressorFor(policy, { name, sizeBytes: meta.sizeBytes });
+    const codec = compressor === "none" ? undefined : repository.codecs.byName(compressor);
+    const splitter = repository.splitter(policy.splitter?.algorithm);
+    settle(await storeStream(session, source, { codec, metadataCodec: indexCodec, splitter }));
+  }
+
+  async #storeRootFile(source: SourceEntry, policy: PolicyTree): Promise<void> {
+    this.#session.currentPath = source.name;
+    const settle = (end: FileEnd): void => {
+      if ("failed" in end) {
+        this.#session.fail(new VarveError(end.failed.code, end.failed.message));
+      } else if ("stopped" in end) {
+        this.#session.fail(
+          new VarveError("source-failed", `${source.name}: stopped before its end`),
+        );
+      } else {
+        const { mtimeNs } = source.meta;
+        const summary = singleFileSummary({ sizeBytes: end.sizeBytes, mtimeNs });
+        this.#root = storedEntry(source, { type: "file", ...end, summary });
+        this.#countStored("file", end.sizeBytes);
+      }
+    };
+    await this.#storeFile(source, policy, settle);
+  }
+
+  #countStored(type: EntryMeta["type"], sizeBytes: number): void {
+    if (type === "file") {
+      this.#session.tally.addStored(sizeBytes);
+    } else {
+      this.#session.tally.filesDone++; // Kopia counts links only when they are cached (behaviour §9)
+    }
+  }
+
+  #failFile(
+    directory: OpenDirectory,
+    name: string,
+    failure: Failure,
+    options: { readonly policyOf: "parent" | "child" },
+  ): void {
+    // behaviour §1.8: which policy decides
+    const policy = options.policyOf === "child" ? directory.policy.child(name) : directory.policy;
+    const ignored = policy.effective.errorHandling?.ignoreFileErrors ?? false;
+    this.#addFailure(directory, directory.pathOf(name), { ...failure, ignored });
+  }
+
+  #addFailure(
+    directory: OpenDirectory,
+    path: string,
+    { code, message, ignored }: Failure & { readonly ignored: boolean },
+  ): void {
+    directory.failures.push({ path, error: message, ignored });
+    this.#session.addError({ path, code, message, ignored });
+  }
+
+  #hashAnyway(): boolean {
+    const percent = this.#forceHashPercent;
+    if (percent <= 0 || percent >= 100) {
+      return percent >= 100;
+    }
+    const random = new DataView(this.#session.repository.environment.randomBytes(4).buffer);
+    return (random.getUint32(0) / 2 ** 32) * 100 < percent;
+  }
+}
+
+interface Failure {
+  readonly code: ErrorCode;
+  readonly message: string;
+}
+
+/** A directory cannot be listed, or says something about ignoring that cannot be understood. */
+class DirectoryUnreadable extends Error {}
+
+async function unreadable<T>(step: Promise<T>): Promise<T> {
+  try {
+    return await step;
+  } catch (cause) {
+    throw new DirectoryUnreadable("directory unreadable", { cause });
+  }
+}
+
+/** Steps by hand, so that what the source throws is told from what its visitor throws. */
+function openChildren<T>(items: AsyncIterable<T> | Iterable<T>): {
+  next(): Promise<T | undefined>;
+  close(): Promise<void>;
+} {
+  const iterator =
+    Symbol.asyncIterator in items ? items[Symbol.asyncIterator]() : items[Symbol.iterator]();
+  return {
+    async next() {
+      const step = await iterator.next();
+      return step.done === true ? undefined : step.value;
+    },
+    async close() {
+      await iterator.return?.();
+    },
+  };
+}
+
+function badName(child: SourceEntry): Error | undefined {
+  const problem = nameProblem(child);
+  return problem === undefined ? undefined : new VarveError("source-failed", problem);
+}
+
+function codeAndMessage(error: unknown): Failure {
+  const code = isVarveError(error) ? error.code : "source-failed";
+  return { code, message: errorMessage(error) };
+}
+
+function countExcluded(
+  stats: { excludedFileCount: number; excludedDirCount: number; excludedTotalSize: number },
+  child: SourceEntry,
+): void {
+  if (child.meta.type === "directory") {
+    stats.excludedDirCount++;
+  } else {
+    stats.excludedFileCount++;
+    stats.excludedTotalSize += child.meta.sizeBytes;
+  }
+}
