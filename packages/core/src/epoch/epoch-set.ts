@@ -32,22 +32,33 @@ export function resolveEpochs(blobs: Iterable<BlobInfo>): EpochSet {
   const singles = completeSets(named.singles);
   const ranges = longestChain(named.ranges);
   const first = (ranges.at(-1)?.last ?? -1) + 1;
-  // Epochs that exist, not all numbers up to the write epoch: a stray marker must not cost more than itself.
-  const epochs = [...new Set([...singles.keys(), ...named.uncompacted.keys()])]
-    .filter((epoch) => epoch >= first && epoch <= named.writeEpoch + 1)
-    .toSorted((a, b) => a - b);
-  const ofEpoch = (epoch: number): readonly BlobInfo[] => {
-    const single = epoch <= named.writeEpoch - 2 ? singles.get(epoch) : undefined;
-    return single ?? named.uncompacted.get(epoch) ?? [];
-  };
+  const set = { ...named, ranges, singles };
   return {
-    writeEpoch: named.writeEpoch,
-    watermarkSeconds: named.watermarkSeconds,
+    writeEpoch: set.writeEpoch,
+    watermarkSeconds: set.watermarkSeconds,
     ranges,
     singles,
-    uncompacted: named.uncompacted,
-    live: [...ranges.flatMap((range) => range.blobs), ...epochs.flatMap(ofEpoch)],
+    uncompacted: set.uncompacted,
+    live: [
+      ...ranges.flatMap((range) => range.blobs),
+      ...blobsOfEpochs(set, { first, last: set.writeEpoch + 1 }),
+    ],
   };
+}
+
+/** The blobs that hold everything of the epochs `first` to `last`, range checkpoints not considered. */
+export function blobsOfEpochs(
+  { writeEpoch, singles, uncompacted }: Pick<EpochSet, "writeEpoch" | "singles" | "uncompacted">,
+  { first, last }: { first: number; last: number },
+): readonly BlobInfo[] {
+  // Epochs that exist, not all numbers up to the write epoch: a stray marker must not cost more than itself.
+  return [...new Set([...singles.keys(), ...uncompacted.keys()])]
+    .filter((epoch) => epoch >= first && epoch <= last)
+    .toSorted((a, b) => a - b)
+    .flatMap((epoch) => {
+      const single = epoch <= writeEpoch - 2 ? singles.get(epoch) : undefined;
+      return single ?? uncompacted.get(epoch) ?? [];
+    });
 }
 
 interface NamedBlobs {

@@ -1,0 +1,111 @@
+import { toHex, utf8 } from "../base/bytes.ts";
+import type { CallOptions } from "../base/environment.ts";
+import type { BlobInfo } from "../blob/store.ts";
+import type { RepositoryFormat } from "../format/format.ts";
+import { openBlob, sealBlob } from "../format/sealed-blob.ts";
+import { createContentIndex } from "../index/content-index.ts";
+import { shardIndex } from "../index/index-writer.ts";
+import { listEpochs } from "./epoch-index-blobs.ts";
+import { epochMarkerId, rangePrefix, setSuffix, singlePrefix } from "./epoch-names.ts";
+import { blobsOfEpochs } from "./epoch-set.ts";
+import type { IndexBlobsOptions } from "./index-blobs.ts";
+
+/**
+ * What the owner of maintenance does to keep the number of index blobs small (spec §4.5, "Maintenance of epochs"). It
+ * adds blobs and deletes none; leaving it undone, or a crash at any point, changes nothing for readers.
+ */
+export interface CompactOptions extends IndexBlobsOptions {
+  readonly format: Pick<RepositoryFormat, "epochs" | "indexVersion">;
+}
+
+/** Which epochs were merged, from how many blobs, into what. */
+export interface Compaction {
+  readonly first: number;
+  readonly last: number;
+  readonly inputs: readonly BlobInfo[];
+  readonly outputs: readonly BlobInfo[];
+}
+
+/** Starts the next epoch when the current one has grown and aged enough; gives its number, `undefined` when it has not. */
+export async function advanceEpoch(
+  options: Omit<CompactOptions, "sealer">,
+  { signal }: CallOptions = {},
+): Promise<number | undefined> {
+  const { epochs } = options.format;
+  const { writeEpoch, uncompacted } = await listEpochs(options, { signal });
+  const blobs = uncompacted.get(writeEpoch) ?? [];
+  let size = 0;
+  let oldestMs = Number.POSITIVE_INFINITY;
+  let newestMs = Number.NEGATIVE_INFINITY;
+  for (const blob of blobs) {
+    size += blob.size;
+    oldestMs = Math.min(oldestMs, blob.mtimeMs);
+    newestMs = Math.max(newestMs, blob.mtimeMs);
+  }
+  const isLarge =
+    blobs.length >= epochs.advanceOnCountThreshold ||
+    size >= epochs.advanceOnTotalSizeBytesThreshold;
+  if (!isLarge || newestMs - oldestMs < epochs.minEpochDurationMs) {
+    return undefined;
+  }
+  signal?.throwIfAborted();
+  await options.store.put(epochMarkerId(writeEpoch + 1), [utf8("epoch-marker")], { signal });
+  return writeEpoch + 1;
+}
+
+/** Merges the index blobs of the oldest settled epoch that has no compaction yet; `undefined` when there is none. */
+export async function compactSingleEpoch(
+  options: CompactOptions,
+  { signal }: CallOptions = {},
+): Promise<Compaction | undefined> {
+  const set = await listEpochs(options, { signal });
+  const firstNotInRange = (set.ranges.at(-1)?.last ?? -1) + 1;
+  const epoch = [...set.uncompacted.keys()]
+    .filter((epoch) => epoch >= firstNotInRange && epoch <= set.writeEpoch - 2)
+    .filter((epoch) => !set.singles.has(epoch))
+    .toSorted((a, b) => a - b)
+    .at(0);
+  if (epoch === undefined) {
+    return undefined;
+  }
+  const inputs = blobsOfEpochs(set, { first: epoch, last: epoch });
+  const outputs = await compact(options, { inputs, prefix: singlePrefix(epoch), signal });
+  return { first: epoch, last: epoch, inputs, outputs };
+}
+
+/** Merges all settled epochs after the last range checkpoint into one, when there are enough; else `undefined`. */
+export async function compactRange(
+  options: CompactOptions,
+  { signal }: CallOptions = {},
+): Promise<Compaction | undefined> {
+  const set = await listEpochs(options, { signal });
+  const first = (set.ranges.at(-1)?.last ?? -1) + 1;
+  const last = set.writeEpoch - 2;
+  const inputs = blobsOfEpochs(set, { first, last });
+  if (last - first < options.format.epochs.fullCheckpointFrequency || inputs.length === 0) {
+    return undefined;
+  }
+  const outputs = await compact(options, { inputs, prefix: rangePrefix(first, last), signal });
+  return { first, last, inputs, outputs };
+}
+
+/** Deleted entries are copied as they are, whatever the watermark says (spec §4.6). A missing input fails it all. */
+async function compact(
+  { store, sealer, format, environment }: CompactOptions,
+  { inputs, prefix, signal }: CallOptions & { inputs: readonly BlobInfo[]; prefix: string },
+): Promise<readonly BlobInfo[]> {
+  const merged = createContentIndex();
+  for (const { id } of inputs) {
+    merged.addFile(openBlob(id, await store.get(id, { signal }), sealer));
+  }
+  const version = format.indexVersion === 1 ? 1 : 2;
+  const files = shardIndex([...merged.entries({ deleted: true })], { version });
+  const suffix = setSuffix(`s${toHex(environment.randomBytes(8))}`, files.length);
+  const outputs: BlobInfo[] = [];
+  for (const plain of files) {
+    const { id, bytes } = sealBlob({ prefix, suffix, plain, sealer });
+    signal?.throwIfAborted();
+    outputs.push(await store.put(id, [bytes], { signal }));
+  }
+  return outputs;
+}
