@@ -71,10 +71,24 @@ export function faultyStore(store: BlobStore, plan: FaultPlan = {}): FaultyStore
 
   return {
     ...passThrough(store),
+    ...faultyReads(store, { readFault, refuseIfCrashed }),
     get writes() {
       return writes;
     },
+    put: (id, parts, options) => write("put", id, () => store.put(id, parts, options)),
+    delete: (id, options) => write("delete", id, () => store.delete(id, options)),
+  };
+}
 
+function faultyReads(
+  store: BlobStore,
+  faults: {
+    readonly readFault: (id: BlobId) => ReadFault | undefined;
+    readonly refuseIfCrashed: () => void;
+  },
+): Pick<BlobStore, "get" | "stat" | "list" | "extendRetention"> {
+  const { readFault, refuseIfCrashed } = faults;
+  return {
     async get(id, options = {}) {
       const fault = readFault(id);
       if (fault === undefined) {
@@ -103,11 +117,7 @@ export function faultyStore(store: BlobStore, plan: FaultPlan = {}): FaultyStore
       }
     },
 
-    put: (id, parts, options) => write("put", id, () => store.put(id, parts, options)),
-
-    delete: (id, options) => write("delete", id, () => store.delete(id, options)),
-
-    extendRetention: async (id, retention, options) => {
+    async extendRetention(id, retention, options) {
       refuseMissing(id, readFault(id));
       await store.extendRetention(id, retention, options);
     },
