@@ -15,9 +15,10 @@ export interface EntryName {
 /** The name as the format holds it. Keeps a copy of `bytes` where they are needed. */
 export function nameOfBytes(bytes: Uint8Array): EntryName {
   const text = fromUtf8(bytes);
+  // Not `slice`, which shares memory when Node hands in its own kind of array.
   return equalBytes(utf8(text), bytes)
     ? { name: text }
-    : { name: replaceBadBytes(bytes), nameBytes: bytes.slice() };
+    : { name: replaceBadBytes(bytes), nameBytes: new Uint8Array(bytes) };
 }
 
 /** The name as the file system wants it. */

@@ -24,7 +24,7 @@ export async function localSource(
   options.signal?.throwIfAborted();
   const given = typeof path === "string" ? utf8(path) : path;
   try {
-    const real = pathOf(realpathSync(location(given), { encoding: "buffer" }));
+    const real = pathOf(realpathSync.native(location(given), { encoding: "buffer" }));
     return new LocalEntry(baseName(given), real, statSync(location(real), { bigint: true }));
   } catch (cause) {
     throw failure("look at", path, cause);
@@ -129,7 +129,7 @@ function childOf(
 /** What a link leads to, under the link's name; nothing when it leads nowhere. */
 function resolved(link: LocalEntry): LocalEntry | undefined {
   try {
-    const real = pathOf(realpathSync(location(link.path), { encoding: "buffer" }));
+    const real = pathOf(realpathSync.native(location(link.path), { encoding: "buffer" }));
     return new LocalEntry(link, real, statSync(location(real), { bigint: true }));
   } catch (cause) {
     const code = cause instanceof Error && "code" in cause ? cause.code : undefined;
