@@ -1,15 +1,17 @@
 import { Semaphore } from "../base/concurrency.ts";
 import type { CallOptions, Environment } from "../base/environment.ts";
 import { errorMessage, isVarveError, VarveError } from "../base/errors.ts";
-import type { BlobStore } from "../blob/store.ts";
+import type { BlobId, BlobStore } from "../blob/store.ts";
 import type { Codec, Codecs } from "../compression/codec.ts";
 import type { IndexBlobs } from "../epoch/index-blobs.ts";
 import { loadContentIndex } from "../epoch/load-index.ts";
+import type { Crypto } from "../crypto/registry.ts";
 import type { RepositoryFormat } from "../format/format.ts";
 import type { Sealer } from "../format/sealer.ts";
 import { type ContentId, type ContentPrefix, contentIdOf } from "../index/content-id.ts";
 import { type ContentIndex, createContentIndex } from "../index/content-index.ts";
 import type { ContentInfo } from "../index/content-info.ts";
+import { shardIndex } from "../index/index-writer.ts";
 import { Claims } from "./claims.ts";
 import { ContentReader } from "./content-reader.ts";
 import type { ContentStats, ContentStore, SealedContent } from "./content-store.ts";
@@ -26,6 +28,7 @@ import type { SessionOwner } from "./session.ts";
 export interface OpenContentStoreOptions extends CallOptions {
   readonly store: BlobStore;
   readonly format: RepositoryFormat;
+  readonly crypto: Crypto;
   readonly sealer: Sealer;
   readonly codecs: Codecs;
   readonly indexBlobs: IndexBlobs;
@@ -60,6 +63,8 @@ class PackContentStore implements OpenContentStore {
   readonly #options: OpenContentStoreOptions;
   /** All that is known: committed by anybody, stored, or in a pack that is still open. */
   readonly #index: ContentIndex = createContentIndex();
+  /** Index blobs that are merged into it: they never change. */
+  readonly #knownIndexBlobs = new Set<BlobId>();
   readonly #claims = new Claims();
   readonly #reader: ContentReader;
   readonly #writer: PackWriter;
@@ -68,7 +73,6 @@ class PackContentStore implements OpenContentStore {
   /** Held by `flush` and `refresh`. */
   readonly #commit = new Semaphore(1);
   #refreshedMs = Number.NEGATIVE_INFINITY;
-  #watermarkSeconds = 0;
   #dedupedContents = 0;
   #newContents = 0;
   #newOriginalBytes = 0;
@@ -242,7 +246,7 @@ class PackContentStore implements OpenContentStore {
   /** Later than any entry of this content, the ones that the watermark hides included (spec §4.1, §4.2). */
   #timestampFor(id: ContentId): number {
     const now = Math.floor(this.#options.environment.nowMs() / 1000);
-    const previous = this.#index.get(id)?.timestampSeconds ?? this.#watermarkSeconds;
+    const previous = this.#index.get(id)?.timestampSeconds ?? this.#index.watermarkSeconds;
     return Math.max(now, previous + 1);
   }
 
@@ -251,12 +255,29 @@ class PackContentStore implements OpenContentStore {
     await Promise.all(session.uploads);
     this.#writer.throwIfFailed();
     signal?.throwIfAborted();
-    const entries = [...session.index.entries({ deleted: true })];
-    if (entries.length > 0) {
+    if (session.index.count > 0) {
       await this.#options.beforeCommit?.({ signal });
-      await this.#options.indexBlobs.write(entries, { sessionId: session.id, signal });
+      await this.#writeIndex(session, { signal });
     }
     await this.#removeMarker(session, { signal });
+  }
+
+  async #writeIndex(session: WriteSession, { signal }: CallOptions): Promise<void> {
+    const version = this.#options.format.indexVersion === 1 ? 1 : 2;
+    const files = shardIndex([...session.index.entries({ deleted: true })], { version });
+    try {
+      const put = await this.#options.indexBlobs.write(files, { sessionId: session.id, signal });
+      for (const { id, size } of put) {
+        this.#knownIndexBlobs.add(id);
+        this.#writer.count(size);
+      }
+    } catch (error) {
+      // It may have failed for having taken too long: then the packs may be gone, and must not be named any more.
+      if (signal?.aborted !== true) {
+        this.#writer.fail(error);
+      }
+      throw error;
+    }
   }
 
   async #removeMarker(session: WriteSession, options: CallOptions): Promise<void> {
@@ -285,7 +306,12 @@ class PackContentStore implements OpenContentStore {
   async #load({ signal }: CallOptions): Promise<void> {
     const { indexBlobs, environment } = this.#options;
     const startedMs = environment.nowMs();
-    await loadContentIndex(indexBlobs, { into: this.#index, signal });
+    const into = this.#index;
+    const known = this.#knownIndexBlobs;
+    const { loaded } = await loadContentIndex(indexBlobs, { into, known, environment, signal });
+    for (const id of loaded) {
+      known.add(id);
+    }
     this.#refreshedMs = startedMs;
   }
 

@@ -2,6 +2,7 @@ import { toHex, totalLength } from "../base/bytes.ts";
 import type { Environment } from "../base/environment.ts";
 import { assert } from "../base/errors.ts";
 import { type BlobId, parseBlobId } from "../blob/store.ts";
+import type { Crypto } from "../crypto/registry.ts";
 import type { RepositoryFormat } from "../format/format.ts";
 import { recoveryCopyPrefix } from "../format/recovery-copy.ts";
 import type { Sealer } from "../format/sealer.ts";
@@ -48,6 +49,7 @@ export class PackBuilder {
     kind: PackKind;
     sessionId: string;
     format: RepositoryFormat;
+    crypto: Crypto;
     environment: Environment;
   }) {
     const { format, environment } = options;
@@ -59,7 +61,7 @@ export class PackBuilder {
     // spec §2.5: only repositories whose password cannot change carry a copy of the format blob in every pack.
     const recoveryCopy = format.enablePasswordChange
       ? []
-      : [recoveryCopyPrefix(format.rawFormatBlob)];
+      : [recoveryCopyPrefix(format.rawFormatBlob, options.crypto)];
     this.#parts = [...recoveryCopy, environment.randomBytes(PREAMBLE_RANDOM_BYTES)];
     this.#length = totalLength(this.#parts);
   }

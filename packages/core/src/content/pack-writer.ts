@@ -3,7 +3,8 @@ import { totalLength } from "../base/bytes.ts";
 import { Semaphore } from "../base/concurrency.ts";
 import type { CallOptions, Environment } from "../base/environment.ts";
 import { VarveError } from "../base/errors.ts";
-import type { BlobId, BlobStore, Retention } from "../blob/store.ts";
+import type { BlobId, BlobStore } from "../blob/store.ts";
+import type { Crypto } from "../crypto/registry.ts";
 import type { RepositoryFormat } from "../format/format.ts";
 import type { Sealer } from "../format/sealer.ts";
 import type { ContentId } from "../index/content-id.ts";
@@ -31,6 +32,7 @@ export interface PackWriterOptions {
   readonly store: BlobStore;
   readonly sealer: Sealer;
   readonly format: RepositoryFormat;
+  readonly crypto: Crypto;
   readonly environment: Environment;
   readonly owner: SessionOwner;
   /** Called once, with the first thing that went wrong. */
@@ -167,16 +169,15 @@ export class PackWriter {
   }
 
   async #upload(session: WriteSession, pack: PackBuilder): Promise<void> {
-    const { store, sealer, format, environment } = this.#options;
+    const { store, sealer } = this.#options;
     await this.#slots.acquire(1);
     try {
       this.throwIfFailed();
       session.marker ??= this.#putMarker(session);
       await session.marker;
       const { id, parts, entries } = pack.finish(sealer);
-      const retention = retentionOf(format, environment);
-      await store.put(id, parts, { signal: this.#stop.signal, retention });
-      this.#count(totalLength(parts));
+      await store.put(id, parts, { signal: this.#stop.signal });
+      this.count(totalLength(parts));
       for (const entry of entries) {
         session.index.addEntry(entry);
         this.#inFlight.delete(entry.id);
@@ -191,22 +192,13 @@ export class PackWriter {
     const signal = this.#stop.signal;
     const options = { sessionId: session.id, owner, sealer, environment, signal };
     const { id, size } = await putSessionMarker(store, options);
-    this.#count(size);
+    this.count(size);
     return id;
   }
 
-  #count(bytes: number): void {
+  /** One more blob is in storage. */
+  count(bytes: number): void {
     this.uploadedBlobs++;
     this.uploadedBytes += bytes;
   }
-}
-
-/** Object lock for a pack that is put now (spec §2.7). */
-function retentionOf(format: RepositoryFormat, environment: Environment): Retention | undefined {
-  return (
-    format.retention && {
-      mode: format.retention.mode,
-      untilMs: environment.nowMs() + format.retention.periodMs,
-    }
-  );
 }

@@ -1,4 +1,4 @@
-import fc from "fast-check";
+import * as fc from "fast-check";
 import { expect, test } from "vitest";
 import { concatBytes, fromUtf8, utf8 } from "../base/bytes.ts";
 import { isVarveError } from "../base/errors.ts";
