@@ -1,0 +1,59 @@
+import { type CallOptions, type Environment, systemEnvironment } from "../base/environment.ts";
+import type { BlobStore } from "../blob/store.ts";
+import { openCodecs } from "../compression/registry.ts";
+import { openCrypto } from "../crypto/registry.ts";
+import { createFormat, type CreateFormatOptions } from "../format/format-blob.ts";
+import { writeNewFormat } from "../format/format-store.ts";
+import type { Labels } from "../manifest/manifest-store.ts";
+import { openWithFormat } from "./open-repository.ts";
+import type { ClientIdentity } from "./repository.ts";
+
+export interface CreateRepositoryOptions extends CreateFormatOptions, CallOptions {
+  /** Default: the real clock and random source. */
+  readonly environment?: Environment | undefined;
+  /** Who owns maintenance; default `varve@localhost`. */
+  readonly client?: ClientIdentity | undefined;
+  /** What the first session writes besides the maintenance manifest: the global policy. */
+  readonly initialManifests?: readonly { readonly labels: Labels; readonly payload: unknown }[];
+}
+
+/**
+ * Makes a repository in an empty store: the format blobs, then a first session. A repository whose first session was
+ * cut short is whole. Throws `repository-exists`, `invalid-argument`.
+ */
+export async function createRepository(
+  store: BlobStore,
+  options: CreateRepositoryOptions,
+): Promise<void> {
+  const environment = options.environment ?? systemEnvironment();
+  const client = options.client ?? { username: "varve", hostname: "localhost" };
+  const { password, signal } = options;
+  const [crypto, codecs] = await Promise.all([openCrypto(), openCodecs()]);
+  const deps = { crypto, environment };
+  const format = await writeNewFormat(store, await createFormat(options, deps), {
+    ...deps,
+    signal,
+  });
+  const openOptions = { password, environment, client, crypto, codecs, signal };
+  await using repository = await openWithFormat(store, format, openOptions);
+  const { manifests } = repository;
+  for (const { labels, payload } of options.initialManifests ?? []) {
+    await manifests.put(labels, payload, { signal });
+  }
+  await manifests.put({ type: "maintenance" }, maintenanceManifest(client), { signal });
+  await repository.flush({ signal });
+}
+
+const HOUR_NS = 3_600_000_000_000;
+
+/** Kopia's defaults (spec §8.3). */
+function maintenanceManifest({ username, hostname }: ClientIdentity): object {
+  return {
+    owner: `${username}@${hostname}`,
+    quick: { enabled: true, interval: HOUR_NS },
+    full: { enabled: true, interval: 24 * HOUR_NS },
+    logRetention: { maxTotalSize: 2 ** 30, maxCount: 10_000, maxAge: 720 * HOUR_NS },
+    extendObjectLocks: false,
+    listParallelism: 0,
+  };
+}

@@ -1,0 +1,178 @@
+import { type CallOptions, type Environment, systemEnvironment } from "../base/environment.ts";
+import type { BlobStore } from "../blob/store.ts";
+import type { Codecs } from "../compression/codec.ts";
+import { openCodecs } from "../compression/registry.ts";
+import { type OpenContentStore, openContentStore } from "../content/open-content-store.ts";
+import { type Crypto, openCrypto } from "../crypto/registry.ts";
+import { createIndexBlobs } from "../epoch/index-blobs.ts";
+import type { RepositoryFormat } from "../format/format.ts";
+import { readFormat } from "../format/format-store.ts";
+import { retainingStore } from "../format/retaining-store.ts";
+import { createSealer } from "../format/sealer.ts";
+import { openManifestStore } from "../manifest/open-manifest-store.ts";
+import { openObjectStore } from "../object/open-object-store.ts";
+import { createExecutor } from "../pipeline/create-executor.ts";
+import type { Executor } from "../pipeline/executor.ts";
+import { refuseUpgradeLock, watchFormat } from "./format-watch.ts";
+import type { ClientIdentity, Repository } from "./repository.ts";
+import { repositorySplitters } from "./repository-splitters.ts";
+
+/**
+ * Opens a repository: reads its format, derives the keys once, loads the index, and wires the layers below into one
+ * value (architecture, "A backup", step 1). It decides nothing that a layer could decide.
+ */
+
+export interface OpenRepositoryOptions extends CallOptions {
+  readonly password: string;
+  /** Refuse every write; default false. */
+  readonly readOnly?: boolean | undefined;
+  /** Threads for backing up files; default 0, which works on the calling thread. */
+  readonly workers?: number | undefined;
+  /** Default: the real clock and random source, and no log. */
+  readonly environment?: Environment | undefined;
+  /** Default `varve@localhost`. */
+  readonly client?: ClientIdentity | undefined;
+  /** To be shared between repositories; left out, the repository makes one and disposes of it. */
+  readonly executor?: Executor | undefined;
+}
+
+/**
+ * The store stays the caller's, to be wrapped in `retryStore` by whoever wants retries, and to be disposed of after the
+ * repository. Throws `not-a-repository`, `wrong-password`, `corrupt`, and `format-unsupported` for what varve does not
+ * know and while an upgrade has locked the repository.
+ */
+export async function openRepository(
+  store: BlobStore,
+  options: OpenRepositoryOptions,
+): Promise<Repository> {
+  const { password, signal } = options;
+  const [crypto, codecs] = await Promise.all([openCrypto(), openCodecs()]);
+  const format = await readFormat(store, { password, crypto, signal });
+  return await openWithFormat(store, format, { ...options, crypto, codecs });
+}
+
+/** Like {@link openRepository}, for a format that is unlocked already. */
+export async function openWithFormat(
+  store: BlobStore,
+  format: RepositoryFormat,
+  options: OpenRepositoryOptions & { readonly crypto: Crypto; readonly codecs: Codecs },
+): Promise<Repository> {
+  const { crypto, codecs, password, signal } = options;
+  const environment = options.environment ?? systemEnvironment();
+  const client = options.client ?? { username: "varve", hostname: "localhost" };
+  const readOnly = options.readOnly ?? false;
+  refuseUpgradeLock(format, environment);
+  warnOfFeatures(format, environment);
+  const randomBytes = (size: number): Uint8Array => environment.randomBytes(size);
+  const sealer = createSealer(format, { crypto, randomBytes });
+  const retaining = retainingStore(store, { retention: format.retention, environment });
+  const contents = await openContentStore({
+    store: retaining,
+    format,
+    crypto,
+    sealer,
+    codecs,
+    indexBlobs: createIndexBlobs({ store: retaining, sealer, format, environment }),
+    environment,
+    owner: client,
+    readOnly,
+    beforeCommit: watchFormat(store, format, { password, crypto, environment }),
+    signal,
+  });
+  const splitters = repositorySplitters(format.splitter);
+  const { hash, encryption, secret, masterKey, ecc, indexVersion } = format;
+  const executor =
+    options.executor ??
+    createExecutor({
+      parameters: { hash, encryption, secret, masterKey, ecc, indexVersion },
+      workers: options.workers ?? 0,
+      environment,
+    });
+  return new OpenRepository({
+    blobs: store,
+    format,
+    readOnly,
+    contents,
+    objects: openObjectStore({
+      contents,
+      codecs,
+      splitter: splitters(undefined),
+      indexVersion,
+    }),
+    manifests: openManifestStore({ contents, codecs, environment, readOnly }),
+    executor,
+    ownsExecutor: options.executor === undefined,
+    codecs,
+    splitter: splitters,
+    environment,
+    client,
+  });
+}
+
+type Wired = Omit<Repository, "refresh" | "flush" | "contents" | typeof Symbol.asyncDispose> & {
+  readonly contents: OpenContentStore;
+  readonly ownsExecutor: boolean;
+};
+
+class OpenRepository implements Repository {
+  readonly blobs: Repository["blobs"];
+  readonly format: Repository["format"];
+  readonly readOnly: Repository["readOnly"];
+  readonly contents: OpenContentStore;
+  readonly objects: Repository["objects"];
+  readonly manifests: Repository["manifests"];
+  readonly executor: Repository["executor"];
+  readonly codecs: Repository["codecs"];
+  readonly splitter: Repository["splitter"];
+  readonly environment: Repository["environment"];
+  readonly client: Repository["client"];
+  readonly #ownsExecutor: boolean;
+  #disposed: Promise<void> | undefined;
+
+  constructor(wired: Wired) {
+    this.blobs = wired.blobs;
+    this.format = wired.format;
+    this.readOnly = wired.readOnly;
+    this.contents = wired.contents;
+    this.objects = wired.objects;
+    this.manifests = wired.manifests;
+    this.executor = wired.executor;
+    this.codecs = wired.codecs;
+    this.splitter = wired.splitter;
+    this.environment = wired.environment;
+    this.client = wired.client;
+    this.#ownsExecutor = wired.ownsExecutor;
+  }
+
+  async refresh(options?: CallOptions): Promise<void> {
+    await this.contents.refresh(options);
+    await this.manifests.refresh(options);
+  }
+
+  async flush(options?: CallOptions): Promise<void> {
+    await this.manifests.flush(options);
+    await this.contents.flush(options);
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.#disposed ??= this.#dispose();
+    await this.#disposed;
+  }
+
+  async #dispose(): Promise<void> {
+    try {
+      await this.contents.close();
+    } finally {
+      if (this.#ownsExecutor) {
+        await this.executor[Symbol.asyncDispose]();
+      }
+    }
+  }
+}
+
+function warnOfFeatures(format: RepositoryFormat, environment: Environment): void {
+  for (const { feature, message } of format.requiredFeatures.filter(({ warnOnly }) => warnOnly)) {
+    const text = `the repository asks for feature ${feature}: ${message}`;
+    environment.log({ level: "warning", message: text });
+  }
+}
