@@ -37,6 +37,8 @@ export interface ContentIndex {
   readonly count: number;
   /** From now on, entries that were deleted at this Unix second or before do not exist (spec §4.6). 0 hides none. */
   setWatermark(seconds: number): void;
+  /** What was last set: a new entry must be later, to win over one that is hidden. */
+  readonly watermarkSeconds: number;
   /** Bytes held for contents, pack names and look-up tables. */
   readonly memoryBytes: number;
 }
@@ -86,6 +88,10 @@ class PackedContentIndex implements ContentIndex {
 
   get count(): number {
     return this.#count;
+  }
+
+  get watermarkSeconds(): number {
+    return this.#watermark;
   }
 
   get memoryBytes(): number {
