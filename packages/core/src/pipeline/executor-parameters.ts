@@ -23,7 +23,7 @@ export async function openJobTools(
   },
 ): Promise<JobTools> {
   const [crypto, codecs] = await Promise.all([openCrypto(), openCodecs()]);
-  const sealer = createSealer(parameters, { crypto, randomBytes: options.randomBytes });
+  const sealer = createSealer(parameters, { crypto, randomBytes: pooled(options.randomBytes) });
   const splitters = new Map<string, Splitter>();
   const splitter = (name: string): Splitter => {
     const known = splitters.get(name) ?? createSplitter(name);
@@ -35,4 +35,20 @@ export async function openJobTools(
   };
   const { indexVersion } = parameters;
   return { sealer, codecs, splitter, indexVersion, openFile: options.openFile };
+}
+
+const RANDOM_POOL_BYTES = 4096;
+
+/** Asks for many bytes at once: for a nonce alone, the call would cost as much as encrypting a small file. */
+function pooled(randomBytes: RandomBytes): RandomBytes {
+  let pool: Uint8Array = new Uint8Array(0);
+  let used = 0;
+  return (size) => {
+    if (used + size > pool.length) {
+      pool = randomBytes(Math.max(size, RANDOM_POOL_BYTES));
+      used = 0;
+    }
+    used += size;
+    return pool.slice(used - size, used);
+  };
 }
