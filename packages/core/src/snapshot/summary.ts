@@ -48,7 +48,7 @@ export function buildSummary(options: {
 }
 
 /** `summary` with one more child entry counted; `errors` are neither sorted nor cut. */
-export function addToSummary(summary: DirectorySummary, entry: DirectoryEntry): DirectorySummary {
+function addToSummary(summary: DirectorySummary, entry: DirectoryEntry): DirectorySummary {
   const below = entry.type === "directory" ? (entry.summary ?? EMPTY_SUMMARY) : EMPTY_SUMMARY;
   return {
     sizeBytes: summary.sizeBytes + below.sizeBytes + (entry.type === "file" ? entry.sizeBytes : 0),
