@@ -1,3 +1,4 @@
+import { setMaxListeners } from "node:events";
 import { Worker } from "node:worker_threads";
 import { JOBS_PER_WORKER } from "../base/budget.ts";
 import { Semaphore } from "../base/concurrency.ts";
@@ -33,6 +34,11 @@ class WorkerExecutor implements Executor {
   }
 
   async run(job: FileJob, sink: ContentSink, options: RunOptions = {}): Promise<FileResult> {
+    for (const signal of [options.signal, options.stop]) {
+      if (signal !== undefined) {
+        setMaxListeners(0, signal); // one for each job in flight is no leak, though Node warns from the eleventh on
+      }
+    }
     await this.#slots.acquire(1, { signal: options.signal });
     try {
       return await this.#thread().run(job, sink, options);

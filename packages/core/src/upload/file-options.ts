@@ -4,6 +4,9 @@ import { metadataCompressorFor } from "../policy/compression-choice.ts";
 import type { Policy } from "../policy/policy.ts";
 import type { Repository } from "../repository/repository.ts";
 
+// Enough for 200 TB at the default size; a policy that asks for more would only cost memory.
+const MAX_SECTIONS = 100_000;
+
 /** What a policy says about how bytes are stored. */
 
 /** The codec of directories and of the indexes of long files; none with index version 1 (spec §3.4). */
@@ -20,7 +23,8 @@ export function fileSections(
   sizeBytes: number,
 ): readonly Pick<FileToRead, "offset" | "length">[] {
   const sectionBytes = policy.upload?.parallelUploadAboveSize ?? -1;
-  if (sectionBytes <= 0 || sizeBytes <= sectionBytes) {
+  const fits = sectionBytes <= 0 || sizeBytes <= sectionBytes;
+  if (fits || sizeBytes / sectionBytes > MAX_SECTIONS) {
     return [{ offset: 0 }];
   }
   const fullSections = Math.floor(sizeBytes / sectionBytes);

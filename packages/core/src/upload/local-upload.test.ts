@@ -13,6 +13,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import {
+  blobIds,
   createTestRepository,
   SOURCE,
   storedText,
@@ -168,6 +169,22 @@ describe("a local tree", () => {
 });
 
 describe("a long file and many small ones", () => {
+  test("give the same blobs byte for byte inline, when seed and clock are the same", async () => {
+    put("long", Buffer.alloc(3_000_000, "abc"));
+    put("short", "x");
+    const stores: Record<string, string>[] = [];
+    for (let count = 0; count < 2; count++) {
+      const { repository, store } = await createTestRepository();
+      await uploadFolder(repository);
+      const blobs: Record<string, string> = {};
+      for (const id of await blobIds(store)) {
+        blobs[id] = Buffer.from(await store.get(id)).toString("base64");
+      }
+      stores.push(blobs);
+    }
+    expect(stores[1]).toEqual(stores[0]);
+  });
+
   test("get the same ids inline and in workers", async () => {
     const long = Buffer.alloc(9_000_000);
     for (let index = 0; index < long.length; index += 4) {

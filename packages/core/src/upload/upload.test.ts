@@ -17,6 +17,7 @@ import { readDirectory } from "../snapshot/read-directory.ts";
 import { listSnapshots } from "../snapshot/snapshots.ts";
 import { memorySource } from "../source/memory-source.ts";
 import type { SourceEntry } from "../source/source-entry.ts";
+import { streamSource } from "../source/stream-source.ts";
 import { upload } from "./upload.ts";
 import type { UploadOptions, UploadProgress } from "./upload-options.ts";
 
@@ -100,6 +101,20 @@ describe("a snapshot", () => {
     expect(snapshot).toMatchObject({ startTimeNs: 4_000_000_000n, endTimeNs: 9_000_000_000n });
     const bad = upload(repository, options(slow, { startTimeNs: 2n, endTimeNs: 1n }));
     await expect(bad).rejects.toMatchObject({ code: "invalid-argument" });
+  });
+
+  test("of a stream holds what came, and its length (behaviour §1.11)", async () => {
+    const { repository, environment } = await createTestRepository();
+    const data = (async function* () {
+      yield new Uint8Array(1_000_000).fill(65);
+      yield new Uint8Array(1_000_000).fill(66);
+    })();
+    const root = streamSource({ name: "dump", data, directoryName: "/data", environment });
+    const { snapshot } = await upload(repository, options(root));
+    expect(snapshot.root).toMatchObject({ name: "/data", summary: { sizeBytes: 2_000_000 } });
+    expect(await storedTree(repository, snapshot.root)).toEqual({
+      dump: "A".repeat(1_000_000) + "B".repeat(1_000_000),
+    });
   });
 
   test("of a huge folder is complete", async () => {

@@ -1,8 +1,12 @@
-import { describe, expect, test } from "vitest";
+import { mkdirSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterAll, describe, expect, test } from "vitest";
 import type { BlobStore } from "../../src/blob/store.ts";
 import type { Repository } from "../../src/repository/repository.ts";
 import { listSnapshots } from "../../src/snapshot/snapshots.ts";
 import { memorySource } from "../../src/source/memory-source.ts";
+import { localSource } from "../../src/source/local-source.ts";
 import type { SourceEntry } from "../../src/source/source-entry.ts";
 import { faultyStore, type WriteFault } from "../../src/testing/faulty-store.ts";
 import type { SeededEnvironment } from "../../src/testing/seeded-environment.ts";
@@ -26,13 +30,26 @@ const LATER = {
 const EARLIER_TREE = { old: "old file", kept: "kept" };
 const LATER_TREE = { kept: "kept", "fresh/a": "a".repeat(5000), "fresh/b": "b", "fresh/link": "a" };
 
-/** The second backup; `environment` moves on so far between two files that a checkpoint is due. */
+const folder = mkdtempSync(join(tmpdir(), "varve-crash-"));
+mkdirSync(join(folder, "fresh"));
+writeFileSync(join(folder, "kept"), "kept");
+writeFileSync(join(folder, "fresh/a"), "a".repeat(5000));
+writeFileSync(join(folder, "fresh/b"), "b");
+symlinkSync("a", join(folder, "fresh/link"));
+afterAll(() => rmSync(folder, { recursive: true }));
+
+/** Files in memory are stored by this thread, those of a folder by the executor. */
+const LATER_ROOTS = {
+  memory: async () => memorySource("data", { children: LATER }),
+  folder: () => localSource(folder),
+};
+
+/** `environment` moves on so far between two files that a checkpoint is due. */
 function backUp(
   repository: Repository,
   environment: SeededEnvironment,
-  children: typeof EARLIER | typeof LATER,
+  plain: SourceEntry,
 ): Promise<UploadReport> {
-  const plain = memorySource("data", { children });
   const root: SourceEntry = {
     ...plain,
     async *children(options) {
@@ -58,55 +75,58 @@ async function prepare(fault: (number: number) => WriteFault | undefined): Promi
   environment: SeededEnvironment;
 }> {
   const { store: good, environment, repository } = await createTestRepository();
-  await backUp(repository, environment, EARLIER);
+  await backUp(repository, environment, memorySource("data", { children: EARLIER }));
   await repository[Symbol.asyncDispose]();
   const faulty = faultyStore(good, { write: ({ number }) => fault(number) });
   return { good, faulty, environment };
 }
 
-async function countWrites(): Promise<number> {
+async function countWrites(later: SourceEntry): Promise<number> {
   const { faulty, environment } = await prepare(() => undefined);
   const repository = await openTestRepository(faulty, environment);
-  await backUp(repository, environment, LATER);
+  await backUp(repository, environment, later);
   return faulty.writes;
 }
 
-describe.each(["lost", "half-acknowledged"] as const)(
-  "a backup killed when a write is %s",
-  (outcome) => {
-    test("leaves a repository that opens, with every earlier snapshot whole, and the next backup works", async () => {
-      const writes = await countWrites();
-      expect(writes).toBeGreaterThan(8);
-      for (let killAt = 1; killAt <= writes; killAt++) {
-        const { good, faulty, environment } = await prepare((number) =>
-          number === killAt ? { outcome, crash: true } : undefined,
-        );
-        const dying = await openTestRepository(faulty, environment);
-        // A marker that cannot be removed does not fail a backup, so the very last write may pass.
-        const died = await backUp(dying, environment, LATER).catch(() => undefined);
-        await dying[Symbol.asyncDispose]();
-        expect(died === undefined || killAt > writes - 3).toBe(true);
+describe.each([
+  ["lost", "memory"],
+  ["half-acknowledged", "memory"],
+  ["lost", "folder"],
+  ["half-acknowledged", "folder"],
+] as const)("a backup killed when a write is %s, of files in a %s", (outcome, kind) => {
+  test("leaves a repository that opens, with every earlier snapshot whole, and the next backup works", async () => {
+    const later = await LATER_ROOTS[kind]();
+    const writes = await countWrites(later);
+    expect(writes).toBeGreaterThan(8);
+    for (let killAt = 1; killAt <= writes; killAt++) {
+      const { good, faulty, environment } = await prepare((number) =>
+        number === killAt ? { outcome, crash: true } : undefined,
+      );
+      const dying = await openTestRepository(faulty, environment);
+      // A marker that cannot be removed does not fail a backup, so the very last write may pass.
+      const died = await backUp(dying, environment, later).catch(() => undefined);
+      await dying[Symbol.asyncDispose]();
+      expect(died === undefined || killAt > writes - 3).toBe(true);
 
-        await using repository = await openTestRepository(good, environment);
-        const { snapshots, damaged } = await listSnapshots(repository);
-        expect(damaged).toEqual([]);
-        const complete = snapshots.filter(({ incomplete }) => incomplete === undefined);
-        expect(await storedTree(repository, (complete[0] ?? snapshots[0])?.root ?? fail())).toEqual(
-          EARLIER_TREE,
-        );
-        for (const { root } of snapshots) {
-          expect(Object.keys(await storedTree(repository, root)).length).toBeGreaterThan(0);
-        }
-
-        environment.advance(1000);
-        const { snapshot, errors } = await backUp(repository, environment, LATER);
-        expect(errors).toEqual([]);
-        await using reopened = await openTestRepository(good, environment);
-        expect(await storedTree(reopened, snapshot.root)).toEqual(LATER_TREE);
+      await using repository = await openTestRepository(good, environment);
+      const { snapshots, damaged } = await listSnapshots(repository);
+      expect(damaged).toEqual([]);
+      const complete = snapshots.filter(({ incomplete }) => incomplete === undefined);
+      expect(await storedTree(repository, (complete[0] ?? snapshots[0])?.root ?? fail())).toEqual(
+        EARLIER_TREE,
+      );
+      for (const { root } of snapshots) {
+        expect(Object.keys(await storedTree(repository, root)).length).toBeGreaterThan(0);
       }
-    });
-  },
-);
+
+      environment.advance(1000);
+      const { snapshot, errors } = await backUp(repository, environment, later);
+      expect(errors).toEqual([]);
+      await using reopened = await openTestRepository(good, environment);
+      expect(await storedTree(reopened, snapshot.root)).toEqual(LATER_TREE);
+    }
+  });
+});
 
 function fail(): never {
   throw new Error("the earlier snapshot is gone");
