@@ -4,16 +4,19 @@ import type { ContentId, ContentPrefix } from "../index/content-id.ts";
 import type { Repository } from "../repository/repository.ts";
 import { IdSet } from "./id-set.ts";
 import { listPacks, placeProblem, readAll } from "./packs.ts";
+import { isChosen } from "./chance.ts";
 import { type Reason, reasonOf } from "./structure.ts";
 
 /**
  * Checks the index against the packs, whether snapshots need the contents or not: every pack is there and long enough,
- * and with `full` every content has the bytes that its id says. Writes nothing.
+ * and every content that is read has the bytes that its id says. Writes nothing.
  */
 
 export interface VerifyContentsOptions extends CallOptions {
-  /** Reads everything; without, only one listing of the packs is made. */
-  readonly full: boolean;
+  /** Which part of the contents to read, 0 to 1; default 0, which makes only one listing of the packs. */
+  readonly readFraction?: number | undefined;
+  /** Another seed picks other contents for the same fraction. */
+  readonly readSeed?: string | undefined;
   /** Only contents with this prefix; `""` is file data. */
   readonly prefix?: ContentPrefix | undefined;
   /** Deleted ones too. */
@@ -52,7 +55,7 @@ export async function verifyContents(
   repository: Repository,
   options: VerifyContentsOptions,
 ): Promise<VerifyContentsReport> {
-  const { full, prefix, includeDeleted = false, signal } = options;
+  const { readFraction = 0, readSeed = "", prefix, includeDeleted = false, signal } = options;
   const packSizes = await listPacks(repository.blobs, { signal });
   const packs = new Map<BlobId, PackProblem>();
   const damaged: (Reason & { content: ContentId; pack: BlobId })[] = [];
@@ -85,7 +88,7 @@ export async function verifyContents(
     counts.contents += 1;
     const error = placeProblem(packSizes, info);
     if (error === undefined) {
-      if (full) {
+      if (isChosen(info.id, { fraction: readFraction, seed: readSeed })) {
         toRead.add(info.id);
       }
     } else if (error.code === "blob-not-found") {

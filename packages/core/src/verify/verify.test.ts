@@ -248,7 +248,7 @@ describe("contents against packs", () => {
     );
     await damageContent(store, corrupted);
     await using anew = await openTestRepository(store, fixture.environment);
-    const quick = await verifyContents(anew, { full: false });
+    const quick = await verifyContents(anew, { readFraction: 0 });
     expect(quick).toMatchObject({
       contentsInMissingPacks: 1,
       contentsInTruncatedPacks: 1,
@@ -256,7 +256,7 @@ describe("contents against packs", () => {
       contentsRead: 0,
       damagedCount: 2,
     });
-    const full = await verifyContents(anew, { full: true });
+    const full = await verifyContents(anew, { readFraction: 1 });
     expect(full).toMatchObject({ unreadableContents: 1, damagedCount: 3 });
     expect(full.contentsRead).toBe(full.contents - 3);
     expect(new Map(full.packs.map(({ id, problem }) => [id, problem]))).toEqual(
@@ -269,7 +269,7 @@ describe("contents against packs", () => {
     expect(full.damaged.map(({ content }) => content).sort()).toEqual(
       [missing.id, truncated.id, corrupted.id].sort(),
     );
-    const metadata = await verifyContents(anew, { full: true, prefix: "k" });
+    const metadata = await verifyContents(anew, { readFraction: 1, prefix: "k" });
     expect(metadata).toMatchObject({ contents: 3, damagedCount: 0 });
   });
 });

@@ -3,6 +3,7 @@ import type { ManifestId } from "../manifest/manifest-store.ts";
 import type { ObjectId } from "../object/object-id.ts";
 import type { Repository } from "../repository/repository.ts";
 import { listSnapshots, loadSnapshot } from "../snapshot/snapshots.ts";
+import { isChosen } from "./chance.ts";
 import { type Damage, DamageMap } from "./damage.ts";
 import { listPacks, readAll } from "./packs.ts";
 import { StructureCheck, reasonOf } from "./structure.ts";
@@ -77,7 +78,7 @@ export async function verify(
   const structure = new StructureCheck({
     repository,
     packs: await listPacks(repository.blobs, { signal }),
-    isSelected: (file) => readFraction >= 1 || chance(`${readSeed}/${file}`) < readFraction,
+    isSelected: (file) => isChosen(file, { fraction: readFraction, seed: readSeed }),
     signal,
     onProgress: () => options.onProgress?.(counts()),
   });
@@ -146,15 +147,4 @@ async function findRoots(
     }
   }
   return found;
-}
-
-/** A number from 0 up to 1 that depends on the text alone (FNV-1a). */
-function chance(text: string): number {
-  let hash = 0x811c9dc5;
-  for (let index = 0; index < text.length; index++) {
-    hash = Math.imul(hash ^ text.charCodeAt(index), 0x01000193);
-  }
-  // The last bytes must reach the high bits.
-  hash = Math.imul(hash ^ (hash >>> 15), 0x2c1b3c6d);
-  return ((hash ^ (hash >>> 13)) >>> 0) / 2 ** 32;
 }

@@ -136,7 +136,7 @@ describe.each(REPOSITORIES)("$folder", ({ folder, password, trees }) => {
     expect(report.damaged).toEqual([]);
     expect(report.snapshots).toBeGreaterThanOrEqual(trees.length);
     expect(report.bytesRead).toBeGreaterThan(100_000);
-    const contents = await verifyContents(repository, { full: true });
+    const contents = await verifyContents(repository, { readFraction: 1 });
     expect(contents.damaged).toEqual([]);
     expect(contents.contentsRead).toBe(contents.contents);
   });
