@@ -6,6 +6,8 @@ export interface Codec {
   readonly headerId: number;
   /** False for what may only be read (`lz4`): then `compress` throws `unsupported`. */
   readonly writable: boolean;
+  /** For people: the implementation that was picked, e.g. `node-zlib`. */
+  readonly provider: string;
   compress(data: Uint8Array): Uint8Array;
   /** Throws `corrupt` for a damaged stream and for output longer than `maxSize` bytes, without allocating more. */
   decompress(stream: Uint8Array, maxSize: number): Uint8Array;

@@ -42,6 +42,7 @@ const CODECS: readonly (readonly [string, number, Family, number])[] = [
 ];
 
 interface CodecFamily {
+  readonly name: string;
   readonly writable: boolean;
   compress(data: Uint8Array, level: number): Uint8Array;
   decompress(stream: Uint8Array, maxSize: number): Uint8Array;
@@ -59,6 +60,7 @@ export async function openCodecs(options: { zstd?: ZstdChoice | undefined } = {}
       name,
       headerId,
       writable: families[family].writable,
+      provider: families[family].name,
       compress: (data) => families[family].compress(data, level),
       decompress: (stream, maxSize) => families[family].decompress(stream, maxSize),
     }),
@@ -88,10 +90,15 @@ export async function openCodecs(options: { zstd?: ZstdChoice | undefined } = {}
 function familiesWith(zstd: ZstdProvider): Readonly<Record<Family, CodecFamily>> {
   return {
     zstd: { writable: true, ...zstd },
-    gzip: { writable: true, compress: compressGzip, decompress: decompressGzip },
-    s2: { writable: true, compress: compressS2, decompress: decompressS2 },
-    lz4: { writable: false, compress: refuseLz4, decompress: decompressLz4 },
-    deflate: { writable: true, compress: compressDeflate, decompress: decompressDeflate },
+    gzip: { name: "node-zlib", writable: true, compress: compressGzip, decompress: decompressGzip },
+    s2: { name: "varve", writable: true, compress: compressS2, decompress: decompressS2 },
+    lz4: { name: "lz4js", writable: false, compress: refuseLz4, decompress: decompressLz4 },
+    deflate: {
+      name: "node-zlib",
+      writable: true,
+      compress: compressDeflate,
+      decompress: decompressDeflate,
+    },
   };
 }
 
