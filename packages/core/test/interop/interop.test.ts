@@ -73,6 +73,8 @@ describe("turn by turn in one repository", () => {
   test("Kopia writes, varve writes, Kopia maintains, varve writes, both verify and restore", async () => {
     using place = temporary();
     makeTree(place.data, { seed: "turns" });
+    // The record of a folder with such a name has a member that Kopia does not write (docs/format.md §13).
+    rmSync(Buffer.from(`${place.data}/odd names/b\xff\xfed`, "latin1"));
     using kopia = new Kopia({ password: "matrix password" });
     kopia.run(
       ...["repository", "create", "filesystem", `--path=${place.repository}`],
