@@ -37,9 +37,14 @@ export type { SyncOptions, SyncReport } from "./repository/sync-blobs.ts";
 export { syncBlobs } from "./repository/sync-blobs.ts";
 
 // Snapshots and what is in them.
+export type { DiffCounts, Difference, TreeChange } from "./snapshot/diff.ts";
+export { DiffTally, diffTrees } from "./snapshot/diff.ts";
 export type { DirectoryEntry, DirectorySummary, EntryMeta } from "./snapshot/entry.ts";
+export { entryToJson } from "./snapshot/entry-json.ts";
 export { findEntry, readDirectory, walkTree } from "./snapshot/read-directory.ts";
+export type { Selection } from "./snapshot/select-snapshot.ts";
 export { selectSnapshot } from "./snapshot/select-snapshot.ts";
+export { snapshotToJson } from "./snapshot/snapshot-json.ts";
 export type { Snapshot, SnapshotSource, SnapshotStats } from "./snapshot/snapshot-manifest.ts";
 export type { SavedSnapshot, SnapshotFilter, SnapshotList } from "./snapshot/snapshots.ts";
 export {
@@ -80,7 +85,7 @@ export { streamSource } from "./source/stream-source.ts";
 // The verbs.
 export type { LocalTargetOptions } from "./restore/local-target.ts";
 export { localTarget } from "./restore/local-target.ts";
-export type { RestoreReport } from "./restore/report.ts";
+export type { RestoreCounts, RestoreReport } from "./restore/report.ts";
 export type { RestoreOptions } from "./restore/restore.ts";
 export { restore } from "./restore/restore.ts";
 export { tarTarget } from "./restore/tar-target.ts";
@@ -88,8 +93,18 @@ export type { RestoreTarget } from "./restore/target.ts";
 export { zipTarget } from "./restore/zip-target.ts";
 export type { CreateSnapshotOptions } from "./upload/create-snapshot.ts";
 export { createSnapshot } from "./upload/create-snapshot.ts";
+export type { EstimateCounts, SizeClass, SnapshotEstimate } from "./upload/estimate.ts";
+export { estimateSnapshot, SIZE_CLASSES } from "./upload/estimate.ts";
 export { upload } from "./upload/upload.ts";
-export type { UploadOptions, UploadProgress, UploadReport } from "./upload/upload-options.ts";
+export type {
+  UploadError,
+  UploadOptions,
+  UploadProgress,
+  UploadReport,
+} from "./upload/upload-options.ts";
+export type { Damage } from "./verify/damage.ts";
+export type { VerifyCounts, VerifyOptions, VerifyReport } from "./verify/verify.ts";
+export { verify } from "./verify/verify.ts";
 
 // The algorithms by name, for benchmarks and for choosing at creation.
 export { openCodecs } from "./compression/registry.ts";

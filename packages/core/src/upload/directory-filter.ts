@@ -30,7 +30,7 @@ const MAX_IGNORE_FILE_BYTES = 16 * 1024 * 1024;
  * and `invalid-argument` for a rule that cannot be understood.
  */
 export async function enterDirectory(
-  directory: OpenDirectory,
+  directory: Pick<OpenDirectory, "source" | "policy">,
   above: DirectoryFilter | undefined,
   options: CallOptions,
 ): Promise<EnteredDirectory | "cache directory"> {
