@@ -34,6 +34,11 @@ export function formatDuration(ms: number): string {
   return minutes < 60 ? `${minutes}m${rest}s` : `${Math.floor(minutes / 60)}h${minutes % 60}m`;
 }
 
+/** `1 file`, `2 files`, `2 directories`. */
+export function counted(count: number, noun: string): string {
+  return `${count} ${count === 1 ? noun : noun.endsWith("y") ? `${noun.slice(0, -1)}ies` : `${noun}s`}`;
+}
+
 /** Columns padded to their widest cell; numbers (marked by the header's leading `>`) to the right. */
 export function printTable(header: readonly string[], rows: readonly (readonly string[])[]): void {
   const titles = header.map((title) => title.replace(/^>/, ""));

@@ -32,6 +32,7 @@ export async function startProgress(options: {
     fps: 5,
   });
   bar.start(1, 0, { text: "" });
+  let stopped = false;
   return {
     update: ({ text, bytesDone, bytesTotal }) => {
       const elapsedMs = performance.now() - started;
@@ -40,14 +41,20 @@ export async function startProgress(options: {
         bytesTotal !== undefined && rate > 0
           ? `, ${formatDuration((Math.max(0, bytesTotal - bytesDone) / rate) * 1000)} left`
           : "";
+      const share =
+        bytesTotal === undefined || bytesTotal === 0 ? 0 : Math.min(1, bytesDone / bytesTotal);
       const amount =
         bytesTotal === undefined
           ? formatBytes(bytesDone)
-          : `${formatBytes(bytesDone)} of ${formatBytes(bytesTotal)}`;
-      const share =
-        bytesTotal === undefined || bytesTotal === 0 ? 0 : Math.min(1, bytesDone / bytesTotal);
+          : `${formatBytes(bytesDone)} of ${formatBytes(bytesTotal)} (${Math.floor(share * 100)}%)`;
       bar.update(share, { text: `${text}, ${amount}, ${formatBytes(Math.round(rate))}/s${left}` });
     },
-    [Symbol.dispose]: () => bar.stop(),
+    [Symbol.dispose]: () => {
+      // A second stop would move the cursor back over what was printed since.
+      if (!stopped) {
+        stopped = true;
+        bar.stop();
+      }
+    },
   };
 }

@@ -1,0 +1,202 @@
+import { isAbsolute, resolve } from "node:path";
+import {
+  type LocalTargetOptions,
+  localTarget,
+  parseSource,
+  type Repository,
+  restore,
+  type RestoreReport,
+  type Selection,
+  VarveError,
+} from "@varve/core";
+import { type Command, Option } from "commander";
+import { archiveModeOf, openArchive } from "../archive-file.ts";
+import { type CommandContext, withRepository } from "../context.ts";
+import { EXIT_FAILED } from "../exit.ts";
+import { addSwitch, parseCount } from "../options.ts";
+import { counted, formatBytes, printableName, printJson, printLine } from "../output.ts";
+import { startProgress } from "../progress.ts";
+import { selectEntry } from "../select.ts";
+
+const LOCAL_SWITCHES = [
+  "overwriteFiles",
+  "overwriteDirectories",
+  "overwriteSymlinks",
+  "skipExisting",
+  "deleteExtra",
+  "skipOwners",
+  "skipPermissions",
+  "skipTimes",
+  "ignorePermissionErrors",
+  "writeFilesAtomically",
+  "writeSparseFiles",
+  "flushFiles",
+] as const satisfies readonly (keyof LocalTargetOptions)[];
+
+type Switches = Readonly<Record<(typeof LOCAL_SWITCHES)[number], boolean>>;
+
+interface RestoreOptions extends Switches {
+  readonly mode: "auto" | "local" | "tar" | "tgz" | "zip" | "zip-nocompress";
+  readonly parallel?: number;
+  readonly snapshotTime?: string;
+  /** Neither: go on, and say at the end that something failed. */
+  readonly ignoreErrors?: boolean;
+  readonly json: boolean;
+}
+
+export function restoreCommand(command: Command): void {
+  command
+    .argument(
+      "<source>",
+      "a snapshot's id or an object id, with an optional /path below; a path; user@host:/path",
+    )
+    .argument(
+      "[target]",
+      "a folder, file, .tar, .tar.gz, .tgz or .zip; - with --mode for standard output; left out: where the path was backed up",
+    )
+    .addOption(
+      new Option("--mode <mode>", "what to write")
+        .choices(["auto", "local", "tar", "tgz", "zip", "zip-nocompress"])
+        .default("auto"),
+    )
+    .option("--parallel <count>", "reads from storage at once", parseCount)
+    .option(
+      "--snapshot-time <time>",
+      "for paths: latest, oldest, yesterday, 3d-ago, or a time (latest)",
+    );
+  addSwitches(command);
+  // With neither everything is tried, and the exit status tells that something failed.
+  command
+    .option("--ignore-errors", "failed entries are listed, but are no failure of the command")
+    .option("--no-ignore-errors", "stop at the first failed entry");
+  addSwitch(command, "json", { on: false, help: "print one JSON document" });
+  command.action(async (source: string, target: string | undefined) => {
+    const options = command.opts<RestoreOptions>();
+    await withRepository(command, { readOnly: true }, async (repository, context) => {
+      await restoreSelected(repository, { source, target, options, context });
+    });
+  });
+}
+
+function addSwitches(command: Command): void {
+  const on = (name: string, help: string): Command => addSwitch(command, name, { on: true, help });
+  const off = (name: string, help: string): Command =>
+    addSwitch(command, name, { on: false, help });
+  on("overwrite-files", "fail for files that exist");
+  on("overwrite-directories", "fail for directories that exist and are not empty");
+  on("overwrite-symlinks", "fail for symlinks that exist");
+  off("skip-existing", "leave files of the same size and time alone");
+  off("delete-extra", "remove what the snapshot does not have");
+  off("skip-owners", "do not set owners");
+  off("skip-permissions", "do not set permissions");
+  off("skip-times", "do not set times");
+  on("ignore-permission-errors", "fail where owner, permissions or times may not be set");
+  off("write-files-atomically", "give each file its name only when it is complete");
+  off("write-sparse-files", "leave holes in place of zeros");
+  off("flush-files", "wait until each file is on disk");
+}
+
+interface Wanted {
+  readonly source: string;
+  readonly target: string | undefined;
+  readonly options: RestoreOptions;
+  readonly context: CommandContext;
+}
+
+async function restoreSelected(repository: Repository, wanted: Wanted): Promise<void> {
+  const { source, options, context } = wanted;
+  const signal = AbortSignal.any([context.stop, context.signal]);
+  const place = wanted.target ?? ownPlace(repository, source);
+  const { snapshotTime } = options;
+  const selection = await selectEntry(repository, source, { snapshotTime, signal });
+  const { snapshot, entry } = selection;
+  if (snapshot?.incomplete !== undefined) {
+    process.stderr.write(
+      `varve: warning: snapshot ${snapshot.id} is incomplete (${printableName(snapshot.incomplete)})\n`,
+    );
+  }
+  const mode = options.mode === "auto" ? archiveModeOf(place) : options.mode;
+  if (mode === "local" && place === "-") {
+    throw new VarveError("invalid-argument", "standard output needs a --mode like tar");
+  }
+  await using archive =
+    mode === "local"
+      ? undefined
+      : await openArchive(place, { mode, overwrite: options.overwriteFiles });
+  const target =
+    archive?.target ??
+    localTarget(place, {
+      ...localOptions(options),
+      // Backed up through the link, so put back through it.
+      followTargetSymlink: wanted.target === undefined,
+    });
+  using progress = await startProgress({ enabled: context.globals.progress, label: "restoring" });
+  const bytesTotal = entry.summary?.sizeBytes ?? entry.sizeBytes;
+  const report = await restore(repository, {
+    // An object that no snapshot names as its root has no attributes of its own to give back.
+    root: snapshot === undefined && selection.path === "" ? entry.object : entry,
+    target,
+    parallel: options.parallel,
+    ignoreErrors: options.ignoreErrors !== false,
+    signal,
+    onProgress: ({ files, bytes, failed }) =>
+      progress.update({
+        text: `${files} files${failed === 0 ? "" : `, ${failed} failed`}`,
+        bytesDone: bytes,
+        bytesTotal,
+      }),
+  });
+  await archive?.finish();
+  progress[Symbol.dispose]();
+  printReport(report, { selection, place, options });
+}
+
+/** With one argument a path is put back where it was backed up. */
+function ownPlace(repository: Repository, source: string): string {
+  const named = /^[^@/]+@[^:/]+:/.test(source) ? parseSource(source) : undefined;
+  const { username, hostname } = repository.client;
+  if (named !== undefined && (named.userName !== username || named.host !== hostname)) {
+    throw new VarveError("invalid-argument", `${source} is of another user or host: name a target`);
+  }
+  if (named === undefined && !isAbsolute(source) && !/^\.{0,2}(?:\/|$)/.test(source)) {
+    throw new VarveError("invalid-argument", `${source} is no path: name a target`);
+  }
+  return named?.path ?? resolve(source);
+}
+
+function localOptions(options: Switches): LocalTargetOptions {
+  return Object.fromEntries(LOCAL_SWITCHES.map((name) => [name, options[name]]));
+}
+
+function printReport(
+  report: RestoreReport,
+  told: { selection: Selection; place: string; options: RestoreOptions },
+): void {
+  const { selection, place, options } = told;
+  const { files, directories, symlinks, bytes, skipped, deleted, failed, failures } = report;
+  if (failed > 0 && options.ignoreErrors !== true) {
+    process.exitCode = EXIT_FAILED;
+  }
+  for (const { path, message, code } of failures) {
+    process.stderr.write(
+      `varve: failed: ${printableName(`${path || "."}: ${message}`)} [${code}]\n`,
+    );
+  }
+  if (failed > failures.length) {
+    process.stderr.write(`varve: and ${failed - failures.length} more\n`);
+  }
+  if (options.json) {
+    const { snapshot, path } = selection;
+    printJson({ snapshot: snapshot?.id, path, target: place, ...report });
+  } else if (place !== "-") {
+    const more = [
+      [skipped, "skipped"],
+      [deleted, "deleted"],
+      [failed, "failed"],
+    ] as const;
+    const counts = more.flatMap(([count, what]) => (count === 0 ? [] : [`, ${count} ${what}`]));
+    printLine(
+      `restored ${counted(files, "file")}, ${counted(symlinks, "link")}, ${counted(directories, "directory")}, ${formatBytes(bytes)} to ${printableName(place)}${counts.join("")}`,
+    );
+  }
+}

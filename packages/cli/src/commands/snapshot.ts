@@ -1,0 +1,20 @@
+import type { Command } from "commander";
+import { restoreCommand } from "./restore.ts";
+import { createCommand } from "./snapshot-create.ts";
+import { deleteCommand, expireCommand, pinCommand } from "./snapshot-edit.ts";
+import { estimateCommand } from "./snapshot-estimate.ts";
+import { snapshotListCommand } from "./snapshot-list.ts";
+import { verifyCommand } from "./snapshot-verify.ts";
+
+export function snapshotCommands(command: Command): void {
+  createCommand(command.command("create").description("back up files and directories"));
+  snapshotListCommand(command.command("list").alias("ls").description("list snapshots"));
+  verifyCommand(command.command("verify").description("prove that snapshots can be restored"));
+  restoreCommand(command.command("restore").description("the same as `varve restore`"));
+  deleteCommand(command.command("delete").description("delete snapshots"));
+  pinCommand(command.command("pin").description("keep snapshots from expiring, or no longer"));
+  estimateCommand(command.command("estimate").description("tell what a backup would hold"));
+  expireCommand(
+    command.command("expire").description("delete the snapshots that no policy keeps any more"),
+  );
+}

@@ -1,0 +1,69 @@
+import { isAbsolute, resolve } from "node:path";
+import {
+  formatTimeNs,
+  isVarveError,
+  listSnapshots,
+  type Repository,
+  type SavedSnapshot,
+  type Selection,
+  selectSnapshot,
+  type SnapshotSource,
+  parseSource,
+  VarveError,
+} from "@varve/core";
+
+/** What arguments of commands mean. */
+
+/** Like `selectSnapshot`, with paths that are relative to the working directory too. */
+export async function selectEntry(
+  repository: Repository,
+  text: string,
+  options: { readonly snapshotTime?: string | undefined; readonly signal: AbortSignal },
+): Promise<Selection> {
+  try {
+    return await selectSnapshot(repository, text, options);
+  } catch (error) {
+    if (!isVarveError(error, "object-not-found") || isAbsolute(text) || text.includes("@")) {
+      throw error;
+    }
+    try {
+      return await selectSnapshot(repository, resolve(text), options);
+    } catch {
+      throw error; // what was wrong with the text as it was given
+    }
+  }
+}
+
+/** `user@host:/path`, or a path of this client. */
+export function sourceOf(repository: Repository, text: string): SnapshotSource {
+  if (/^[^@/]+@[^:/]+:/.test(text)) {
+    return parseSource(text);
+  }
+  const { username, hostname } = repository.client;
+  return { userName: username, host: hostname, path: resolve(text) };
+}
+
+/**
+ * The snapshots that ids name: manifest ids or object ids of roots, never beginnings of them. All are found before any is
+ * given. Throws `manifest-not-found`.
+ */
+export async function snapshotsOf(
+  repository: Repository,
+  ids: readonly string[],
+  options: { readonly signal: AbortSignal },
+): Promise<readonly SavedSnapshot[]> {
+  const { snapshots } = await listSnapshots(repository, {}, options);
+  const found = ids.flatMap((text) => {
+    const matching = snapshots.filter(({ id, root }) => id === text || root.object === text);
+    if (matching.length === 0) {
+      throw new VarveError("manifest-not-found", `no snapshot ${JSON.stringify(text)}`);
+    }
+    return matching;
+  });
+  return [...new Map(found.map((snapshot) => [snapshot.id, snapshot])).values()];
+}
+
+/** `2024-01-31 12:00:00 UTC` */
+export function shownTime(timeNs: bigint): string {
+  return `${formatTimeNs(timeNs).slice(0, 19).replace("T", " ")} UTC`;
+}
