@@ -90,7 +90,8 @@ async function startHelper(): Promise<Helper | undefined> {
 /** Nothing when there is no such command. */
 async function start(command: string, args: readonly string[]): Promise<Helper | undefined> {
   const child = spawn(command, args, { stdio: ["pipe", "ignore", "ignore"], cwd: "/" });
-  child.stdin.on("error", () => {}); // see `send`
+  // There is no pipe when descriptors have run out, whatever the types say; other errors of it: see `send`.
+  (child.stdin as Writable | undefined)?.on("error", () => {});
   const ended = new Promise<void>((resolve) => {
     child.once("close", () => resolve());
   });
