@@ -7,6 +7,7 @@ import { fileURLToPath } from "node:url";
 const root = fileURLToPath(new URL("..", import.meta.url));
 const packages = ["packages/core", "packages/cli"];
 
+/** @type {[string, string, string[]][]} */
 const steps = [
   ["setup", "node", ["scripts/setup.mjs", "--quiet"]],
   ["format", "biome", ["format", "."]],

@@ -50,8 +50,11 @@ test("no file names a registry host or a path of some machine", () => {
   expect(texts.filter((path) => hosts.test(readFileSync(root + path, "utf8")))).toEqual([]);
 });
 
+function at(path: string, text: string): string[] {
+  return findings([{ path, text }]);
+}
+
 test("each rule finds what it is there for", () => {
-  const at = (path: string, text: string): string[] => findings([{ path, text }]);
   expect(at("packages/core/src/index/a.ts", 'import { b } from "../content/b.ts";\n')).toHaveLength(
     1,
   );

@@ -33,6 +33,7 @@ const LAYERS: readonly (readonly string[])[] = [
 const PLATFORM_FILES: readonly RegExp[] = [
   /^blob\/(filesystem|directory)-/,
   /^source\/local-/,
+  /^upload\/create-snapshot/, // the local source's own verb
   /^restore\/(local|tar|zip)-/,
   /^crypto\/(native|node)-provider/,
   /^compression\/(node|native)-/,

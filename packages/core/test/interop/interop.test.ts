@@ -77,9 +77,14 @@ describe("turn by turn in one repository", () => {
     rmSync(Buffer.from(`${place.data}/odd names/b\xff\xfed`, "latin1"));
     using kopia = new Kopia({ password: "matrix password" });
     kopia.run(
-      ...["repository", "create", "filesystem", `--path=${place.repository}`],
-      ...[`--override-username=${identity.username}`, `--override-hostname=${identity.hostname}`],
-      ...[`--object-splitter=${row.splitter}`, `--cache-directory=${join(place.folder, "cache")}`],
+      "repository",
+      "create",
+      "filesystem",
+      `--path=${place.repository}`,
+      `--override-username=${identity.username}`,
+      `--override-hostname=${identity.hostname}`,
+      `--object-splitter=${row.splitter}`,
+      `--cache-directory=${join(place.folder, "cache")}`,
     );
     kopia.run("snapshot", "create", place.data);
     const second = await withRow(place.repository, identity, (repository) =>

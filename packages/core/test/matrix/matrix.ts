@@ -76,11 +76,13 @@ function at<T>(values: readonly T[], index: number | undefined): T {
   return value;
 }
 
+function key(a: number, x: number, b: number, y: number): string {
+  return a < b ? `${a}:${x} ${b}:${y}` : `${b}:${y} ${a}:${x}`;
+}
+
 /** Greedy all-pairs: each row starts from an uncovered pair and fills the rest with what covers most. */
 function coveringRows(sizes: readonly number[]): number[][] {
   const uncovered = new Set<string>();
-  const key = (a: number, x: number, b: number, y: number): string =>
-    a < b ? `${a}:${x} ${b}:${y}` : `${b}:${y} ${a}:${x}`;
   sizes.forEach((size, a) => {
     for (let b = a + 1; b < sizes.length; b++) {
       for (let x = 0; x < size; x++) {
