@@ -34,7 +34,7 @@ test("waiting ends with the claims that were open when it began", async () => {
   const claims = new Claims();
   claims.take(a);
   claims.take(b);
-  const waiting = claims.settled();
+  const waiting = claims.settled(claims.last);
   claims.take(c);
   claims.settle(b);
   expect(await isSettled(waiting)).toBe(false);
@@ -44,10 +44,10 @@ test("waiting ends with the claims that were open when it began", async () => {
 
 test("without open claims there is nothing to wait for", async () => {
   const claims = new Claims();
-  await claims.settled();
+  await claims.settled(claims.last);
   claims.take(a);
   claims.abandon(a);
-  await claims.settled();
+  await claims.settled(claims.last);
 });
 
 test("giving up a claim is noticed only when somebody counts on it", () => {
@@ -61,7 +61,7 @@ test("giving up a claim is noticed only when somebody counts on it", () => {
 test("a lost session ends the waiting", async () => {
   const claims = new Claims();
   claims.take(a);
-  const waiting = claims.settled();
+  const waiting = claims.settled(claims.last);
   claims.fail(new Error("lost"));
   await expect(waiting).rejects.toThrow("lost");
 });
@@ -70,11 +70,11 @@ test("an abort ends only the waiting of its caller", async () => {
   const claims = new Claims();
   const controller = new AbortController();
   claims.take(a);
-  const aborted = claims.settled({ signal: controller.signal });
-  const waiting = claims.settled();
+  const aborted = claims.settled(claims.last, { signal: controller.signal });
+  const waiting = claims.settled(claims.last);
   controller.abort(new Error("stop"));
   await expect(aborted).rejects.toThrow("stop");
-  await expect(claims.settled({ signal: controller.signal })).rejects.toThrow("stop");
+  await expect(claims.settled(claims.last, { signal: controller.signal })).rejects.toThrow("stop");
   expect(await isSettled(waiting)).toBe(false);
   claims.settle(a);
   await waiting;

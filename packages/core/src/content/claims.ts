@@ -47,10 +47,14 @@ export class Claims {
     return claim?.shared !== true;
   }
 
-  /** Resolves when the claims that are open now are settled or abandoned; later ones do not matter. */
-  async settled({ signal }: CallOptions = {}): Promise<void> {
+  /** The number of the last claim. */
+  get last(): number {
+    return this.#lastOrder;
+  }
+
+  /** Resolves when no claim up to number `order` is open any longer. */
+  async settled(order: number, { signal }: CallOptions = {}): Promise<void> {
     signal?.throwIfAborted();
-    const order = this.#lastOrder;
     if (this.#oldest() > order) {
       return;
     }

@@ -183,12 +183,13 @@ class PackContentStore implements OpenContentStore {
     if (this.#options.readOnly) {
       return;
     }
+    const lastClaim = this.#claims.last;
     await this.#exclusively({ signal }, async () => {
       this.#writer.throwIfFailed();
       if (this.#options.environment.nowMs() - this.#refreshedMs >= MAX_INDEX_AGE_MS) {
         await this.#load({ signal });
       }
-      await this.#claims.settled({ signal });
+      await this.#claims.settled(lastClaim, { signal });
       const session = this.#writer.endSession();
       if (session !== undefined) {
         this.#ended.push(session);
