@@ -8,7 +8,7 @@ import { createMemoryStore } from "../blob/memory-store.ts";
 import type { BlobStore } from "../blob/store.ts";
 import type { ObjectId } from "../object/object-id.ts";
 import { seededEnvironment } from "../testing/seeded-environment.ts";
-import { createRepository } from "./create-repository.ts";
+import { createRepository, type CreateRepositoryOptions } from "./create-repository.ts";
 import { openRepository } from "./open-repository.ts";
 import type { Repository } from "./repository.ts";
 
@@ -24,8 +24,7 @@ async function temporaryFolder(): Promise<string> {
   return folder;
 }
 
-const { randomBytes } = seededEnvironment({ seed: 5 });
-const NOISE = randomBytes(1_300_000);
+const NOISE = seededEnvironment({ seed: 5 }).randomBytes(1_300_000);
 const OBJECTS: readonly { name: string; data: Uint8Array; prefix: string; codec?: string }[] = [
   { name: "empty", data: new Uint8Array(0), prefix: "" },
   { name: "small", data: utf8("hello"), prefix: "" },
@@ -42,24 +41,29 @@ async function* inParts(data: Uint8Array): AsyncGenerator<Uint8Array> {
   }
 }
 
-async function writeAll(repository: Repository): Promise<ObjectId[]> {
-  const ids: ObjectId[] = [];
+interface Written {
+  readonly name: string;
+  readonly data: Uint8Array;
+  readonly id: ObjectId;
+}
+
+async function writeAll(repository: Repository): Promise<Written[]> {
+  const written: Written[] = [];
   const metadataCodec = repository.codecs.byName("zstd-fastest");
-  for (const { data, prefix, codec } of OBJECTS) {
+  for (const { name, data, prefix, codec } of OBJECTS) {
     const { id, size } = await repository.objects.write(inParts(data), {
       prefix,
       codec: codec === undefined ? undefined : repository.codecs.byName(codec),
       metadataCodec,
     });
     expect(size).toBe(data.length);
-    ids.push(id);
+    written.push({ name, data, id });
   }
-  return ids;
+  return written;
 }
 
-async function readAll(repository: Repository, ids: readonly ObjectId[]): Promise<void> {
-  for (const [index, id] of ids.entries()) {
-    const { data, name } = OBJECTS[index] as (typeof OBJECTS)[number]; // one id an object
+async function readAll(repository: Repository, written: readonly Written[]): Promise<void> {
+  for (const { name, data, id } of written) {
     const reader = await repository.objects.open(id);
     expect(reader.size, name).toBe(data.length);
     const parts: Uint8Array[] = [];
@@ -77,12 +81,13 @@ const stores: readonly [string, () => Promise<BlobStore>][] = [
   ["memory", async () => createMemoryStore()],
   ["file system", async () => openFileSystemStore(await temporaryFolder(), { create: true })],
 ];
-const formats = [
+const ecc = (overheadPercent: number) => ({ algorithm: "REED-SOLOMON-CRC32", overheadPercent });
+const formats: readonly Partial<CreateRepositoryOptions>[] = [
   { version: 1 },
   { version: 2 },
-  { version: 2, eccOverheadPercent: 2 },
+  { version: 2, ecc: ecc(2) },
   { version: 3 },
-  { version: 3, eccOverheadPercent: 20, encryption: "CHACHA20-POLY1305-HMAC-SHA256" },
+  { version: 3, ecc: ecc(20), encryption: "CHACHA20-POLY1305-HMAC-SHA256" },
 ];
 
 for (const [storeName, openStore] of stores) {
@@ -98,16 +103,17 @@ for (const [storeName, openStore] of stores) {
       splitter,
       initialManifests,
     });
-    let ids: ObjectId[];
+    let written: Written[];
     {
       await using repository = await openRepository(store, { password });
-      ids = await writeAll(repository);
-      await readAll(repository, ids);
+      written = await writeAll(repository);
+      await readAll(repository, written);
       await repository.flush();
-      await readAll(repository, ids);
+      await readAll(repository, written);
     }
     await using repository = await openRepository(store, { password, readOnly: true });
-    await readAll(repository, ids);
+    await readAll(repository, written);
+    expect(repository.format).toMatchObject(format);
     const [policy] = await repository.manifests.find(labels);
     expect(policy && (await repository.manifests.get(policy.id)).payload).toEqual({
       retention: { keepLatest: 3 },
@@ -116,8 +122,8 @@ for (const [storeName, openStore] of stores) {
     expect(maintenance && (await repository.manifests.get(maintenance.id)).payload).toMatchObject({
       owner: "varve@localhost",
     });
-    expect(ids[4]).toMatch(/^Ix/);
-    expect(ids[1]).toMatch(/^[0-9a-f]{32}$/);
+    expect(written[4]?.id).toMatch(/^Ix/);
+    expect(written[1]?.id).toMatch(/^[0-9a-f]{32}$/);
     await store[Symbol.asyncDispose]();
   });
 }
