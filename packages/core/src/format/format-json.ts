@@ -100,8 +100,7 @@ export function innerFormatJson(format: InnerFormat, stored: JsonObject | undefi
     upgradeLock: format.upgradeLock && upgradeLockJson(format.upgradeLock),
     requiredFeatures: requiredFeaturesJson(format.requiredFeatures, storedFormat),
   };
-  const inner = mergeJson(isJsonObject(storedFormat) ? storedFormat : undefined, ours);
-  return mergeJson(stored, { format: inner });
+  return mergeJson(stored, { format: ours });
 }
 
 function parseEpochs(record: JsonRecord | undefined): EpochParameters {

@@ -156,6 +156,24 @@ test("what varve does not know of survives a rewrite, at every depth", async () 
   expect(again.maxPackSize).toBe(11 * 2 ** 20);
 });
 
+test("what a rewrite takes out stays out", async () => {
+  const unlocked = await unlockEdited({
+    inner: {
+      requiredFeatures: feature("index-v2"),
+      upgradeLock: { ownerID: "o", creationTime: "2030-01-01T00:00:00Z" },
+    },
+  });
+  expect(unlocked).toMatchObject({
+    requiredFeatures: [{ feature: "index-v2" }],
+    upgradeLock: { ownerId: "o" },
+  });
+  const changed = withParameters(unlocked, { requiredFeatures: [] });
+  const again = await unlockEncoded({ ...changed, upgradeLock: undefined });
+  expect(again.requiredFeatures).toEqual([]);
+  expect(again.upgradeLock).toBeUndefined();
+  expect(again.stored?.inner).toHaveProperty("beside");
+});
+
 async function isHandled(running: Promise<unknown>): Promise<boolean> {
   return await running.then(
     () => true,

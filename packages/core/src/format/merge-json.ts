@@ -17,8 +17,8 @@ export function mergeJson(stored: JsonObject | undefined, ours: JsonObject): Jso
       }
     }
     if (value !== undefined) {
-      const isNested = isJsonObject(value) && isJsonObject(previous);
-      merged.set(key, isNested ? mergeJson(previous, value) : value);
+      const below = isJsonObject(previous) ? previous : undefined;
+      merged.set(key, isJsonObject(value) ? mergeJson(below, value) : value);
     }
   }
   return Object.fromEntries(merged);
