@@ -1,103 +1,59 @@
-import { spawn } from "node:child_process";
-import { once } from "node:events";
-import type { Writable } from "node:stream";
+import { createRequire } from "node:module";
+import type * as ffi from "ffi-rs";
 
 /**
- * Exact nanoseconds for file times. Node hands times to the system as seconds in a double and, in Node 20, cuts them to
- * microseconds; the format and Kopia keep nanoseconds, and a file whose time differs is read again by the next
- * backup. So what Node set is refined by one helper process, fed in batches: perl (in every Debian base system)
- * or python3. Where neither is there, times stay as Node set them.
- *
- * The helper gets paths, never follows a symlink at the end of one, and changes nothing but times: somebody who
- * swaps a parent directory for a symlink meanwhile can at most have the time of another file set.
+ * Exact nanoseconds for file times. Node gives times to the system as seconds in a double, and before libuv 1.49 cuts
+ * them to microseconds; the format and Kopia keep nanoseconds, and a file whose time differs is read again by the next
+ * backup. `ffi-rs`, an optional dependency, calls the system's own function instead.
  */
 export interface ExactTimes {
-  /** `path` is absolute, without NUL. Waits while the helper is behind. */
-  set(path: Uint8Array, mtimeNs: bigint): Promise<void>;
-  /** Resolves when all that was asked for is done. */
-  finish(): Promise<void>;
+  /** Access and modification time of an open file or directory. False when the system refused. */
+  setOpen(fd: number, timeNs: bigint): boolean;
+  /** Times of what lies at `path`, never of what a symlink there points to. False when the system refused. */
+  setEntry(path: string | Uint8Array, timeNs: bigint): boolean;
 }
 
-// utimensat(AT_FDCWD, path, {atime, mtime}, AT_SYMLINK_NOFOLLOW) by its number, as perl's own utime takes doubles.
-const SYSCALL_NUMBERS: Readonly<Record<string, number>> = { x64: 280, arm64: 88 };
-const PERL = `$/ = "\\0"; while (<STDIN>) { chomp; my ($s, $n, $p) = split / /, $_, 3;
-  my $t = pack "q4", $s, $n, $s, $n; syscall($ARGV[0] + 0, -100, $p, $t, 0x100); }`;
-const PYTHON = `import os, sys
-rest = b""
-while got := sys.stdin.buffer.read1(65536):
-    *done, rest = (rest + got).split(b"\\0")
-    for record in done:
-        s, n, path = record.split(b" ", 2)
-        t = int(s) * 10**9 + int(n)
-        try: os.utime(path, ns=(t, t), follow_symlinks=False)
-        except OSError: pass`;
+const AT_FDCWD = -100;
+const AT_SYMLINK_NOFOLLOW = 0x100;
+const NS_PER_SECOND = 1_000_000_000n;
+const LIBRARY = "varve-libc";
+/** Where `struct timespec` is two 64-bit numbers, and the C library's possible names. */
+const C_LIBRARIES: Readonly<Record<string, readonly string[]>> = {
+  "linux x64": ["libc.so.6", "libc.musl-x86_64.so.1"],
+  "linux arm64": ["libc.so.6", "libc.musl-aarch64.so.1"],
+};
 
-const BATCH_BYTES = 64 * 1024;
-
-interface Helper {
-  readonly stdin: Writable;
-  readonly ended: Promise<void>;
-}
-
-/** Starts its process with the first batch. */
-export function createExactTimes(): ExactTimes {
-  let helper: Promise<Helper | undefined> | undefined;
-  let batch: Uint8Array[] = [];
-  let batchBytes = 0;
-  const send = async (): Promise<void> => {
-    const records = Buffer.concat(batch);
-    batch = [];
-    batchBytes = 0;
-    helper ??= startHelper();
-    const { stdin } = (await helper) ?? {};
-    if (stdin?.writable === true && !stdin.write(records)) {
-      // A helper that dies closes its pipe; then times stay as they are.
-      await Promise.race([once(stdin, "drain"), once(stdin, "close")]).catch(() => {});
+/** Undefined where `ffi-rs` or the system's function is not to be had: then times are a microsecond early at most. */
+export function openExactTimes(): ExactTimes | undefined {
+  for (const path of C_LIBRARIES[`${process.platform} ${process.arch}`] ?? []) {
+    try {
+      return bind(createRequire(import.meta.url)("ffi-rs") as typeof ffi, path); // its own types
+    } catch {
+      // an optional dependency that is not installed, or the other C library
     }
-  };
+  }
+  return undefined;
+}
+
+function bind({ DataType, define, open }: typeof ffi, path: string): ExactTimes {
+  open({ library: LIBRARY, path });
+  const { I32, U8Array } = DataType;
+  const { futimens, utimensat } = define({
+    futimens: { library: LIBRARY, retType: I32, paramsType: [I32, U8Array] },
+    utimensat: { library: LIBRARY, retType: I32, paramsType: [I32, U8Array, U8Array, I32] },
+  });
   return {
-    async set(path, mtimeNs) {
-      const nanos = ((mtimeNs % NS) + NS) % NS;
-      const seconds = (mtimeNs - nanos) / NS;
-      batch.push(Buffer.from(`${seconds} ${nanos} `), path, Buffer.of(0));
-      batchBytes += path.length;
-      if (batchBytes >= BATCH_BYTES) {
-        await send();
-      }
-    },
-    async finish() {
-      if (batch.length > 0) {
-        await send();
-      }
-      const running = await helper;
-      helper = undefined;
-      running?.stdin.end();
-      await running?.ended;
+    setOpen: (fd, timeNs) => futimens([fd, timespecs(timeNs)]) === 0,
+    setEntry: (path, timeNs) => {
+      const terminated = Buffer.concat([Buffer.from(path), Buffer.of(0)]);
+      return utimensat([AT_FDCWD, terminated, timespecs(timeNs), AT_SYMLINK_NOFOLLOW]) === 0;
     },
   };
 }
 
-const NS = 1_000_000_000n;
-
-async function startHelper(): Promise<Helper | undefined> {
-  const number = process.platform === "linux" ? SYSCALL_NUMBERS[process.arch] : undefined;
-  return (
-    (number === undefined ? undefined : await start("perl", ["-e", PERL, String(number)])) ??
-    (await start("python3", ["-c", PYTHON]))
-  );
-}
-
-/** Nothing when there is no such command. */
-async function start(command: string, args: readonly string[]): Promise<Helper | undefined> {
-  const child = spawn(command, args, { stdio: ["pipe", "ignore", "ignore"], cwd: "/" });
-  // There is no pipe when descriptors have run out, whatever the types say; other errors of it: see `send`.
-  (child.stdin as Writable | undefined)?.on("error", () => {});
-  const ended = new Promise<void>((resolve) => {
-    child.once("close", () => resolve());
-  });
-  const started = await new Promise<boolean>((resolve) => {
-    child.once("spawn", () => resolve(true));
-    child.once("error", () => resolve(false));
-  });
-  return started ? { stdin: child.stdin, ended } : undefined;
+/** The two `struct timespec` of the call: access and modification time. */
+function timespecs(timeNs: bigint): Buffer {
+  const nanos = ((timeNs % NS_PER_SECOND) + NS_PER_SECOND) % NS_PER_SECOND;
+  const seconds = (timeNs - nanos) / NS_PER_SECOND;
+  return Buffer.from(BigInt64Array.of(seconds, nanos, seconds, nanos).buffer);
 }

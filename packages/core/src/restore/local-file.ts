@@ -18,9 +18,8 @@ export interface LocalFileOptions {
   readonly renameTo?: string | Buffer | undefined;
   readonly sparse: boolean;
   readonly flush: boolean;
-  /** Sets mode, owner and times; true when the times are exact. */
-  readonly complete: (fd: number) => boolean;
-  readonly refine: (exact: boolean) => Promise<void>;
+  /** Sets mode, owner and times. */
+  readonly complete: (fd: number) => void;
   readonly wrap: (error: unknown) => Error;
 }
 
@@ -54,12 +53,11 @@ export class LocalFile implements WritableFile {
 
   async finish(): Promise<void> {
     const { fd, at, renameTo, sizeBytes, sparse, flush } = this.#file;
-    let exact = true;
     try {
       if (sparse) {
         ftruncateSync(fd, sizeBytes);
       }
-      exact = this.#file.complete(fd);
+      this.#file.complete(fd);
       if (flush) {
         fsyncSync(fd);
       }
@@ -71,7 +69,6 @@ export class LocalFile implements WritableFile {
       throw this.#file.wrap(error);
     }
     this.#close();
-    await this.#file.refine(exact);
   }
 
   async abandon(): Promise<void> {

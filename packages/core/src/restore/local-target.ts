@@ -6,7 +6,7 @@ import { concatBytes, utf8 } from "../base/bytes.ts";
 import { VarveError, errorMessage } from "../base/errors.ts";
 import type { DirectoryEntry, EntryMeta } from "../snapshot/entry.ts";
 import { bytesOfName, nameKey, nameOfBytes } from "../snapshot/entry-name.ts";
-import { type ExactTimes, createExactTimes } from "./local-exact-times.ts";
+import { openExactTimes } from "./local-exact-times.ts";
 import { LocalFile } from "./local-file.ts";
 import { type MetadataOptions, applyLinkMetadata, applyMetadata } from "./local-metadata.ts";
 import {
@@ -28,7 +28,7 @@ import {
  * keep their bytes. A file that cannot be completed is removed again. A process that is killed can leave a file
  * with mode 0600, a recent time, and holes; `writeFilesAtomically` gives a file its name only when it is complete.
  */
-export interface LocalTargetOptions extends Partial<MetadataOptions> {
+export interface LocalTargetOptions extends Partial<Omit<MetadataOptions, "exactTimes">> {
   /** False: an existing file is an error. Default true. */
   readonly overwriteFiles?: boolean;
   /** False: an existing directory that is not empty is an error, the target itself included. Default true. */
@@ -48,9 +48,9 @@ export interface LocalTargetOptions extends Partial<MetadataOptions> {
   readonly followTargetSymlink?: boolean;
 }
 
-type Options = Required<LocalTargetOptions>;
+type Options = Required<LocalTargetOptions> & MetadataOptions;
 
-const DEFAULTS: Options = {
+const DEFAULTS: Required<LocalTargetOptions> = {
   overwriteFiles: true,
   overwriteDirectories: true,
   overwriteSymlinks: true,
@@ -74,7 +74,7 @@ const OPEN_DIRECTORY = constants.O_RDONLY | constants.O_DIRECTORY | constants.O_
  * `target-failed` when `path` is a symlink (see `followTargetSymlink`) or its parent cannot be used.
  */
 export function localTarget(path: string, options: LocalTargetOptions = {}): RestoreTarget {
-  return new LocalTarget(path, { ...DEFAULTS, ...options });
+  return new LocalTarget(path, { ...DEFAULTS, ...options, exactTimes: openExactTimes() });
 }
 
 /** An open directory, or the parent of the target. */
@@ -91,7 +91,6 @@ class LocalTarget implements RestoreTarget {
   readonly #root: string;
   readonly #anchor: OpenDirectory;
   readonly #open: Map<EntryPath, OpenDirectory> = new Map();
-  readonly #times: ExactTimes = createExactTimes();
   readonly #throughProc: boolean = existsSync("/proc/self/fd");
   #temporaryFiles = 0;
 
@@ -158,16 +157,17 @@ class LocalTarget implements RestoreTarget {
       return;
     }
     try {
-      const exact = await this.#attempt(path, "finish directory", () => {
+      await this.#attempt(path, "finish directory", () => {
         if (this.#options.skipPermissions || meta === undefined) {
           fchmodSync(open.fd, open.modeBefore);
         }
         if (this.#options.flushFiles) {
           fsyncSync(open.fd);
         }
-        return meta === undefined || applyMetadata(open.fd, meta, this.#options);
+        if (meta !== undefined) {
+          applyMetadata(open.fd, meta, this.#options);
+        }
       });
-      await this.#refine(path, meta, exact);
     } finally {
       this.#close(path);
     }
@@ -208,10 +208,10 @@ class LocalTarget implements RestoreTarget {
   }
 
   async symlink(path: EntryPath, meta: EntryMeta | undefined, to: Uint8Array): Promise<boolean> {
-    const done = await this.#attempt(path, "make symlink", (at) => {
+    return this.#attempt(path, "make symlink", (at) => {
       const kind = kindOf(at);
       if (kind === "symlink" && this.#options.skipExisting) {
-        return undefined;
+        return false;
       }
       if (kind === "symlink" && this.#options.overwriteSymlinks) {
         unlinkSync(at);
@@ -219,14 +219,14 @@ class LocalTarget implements RestoreTarget {
         throw new VarveError("target-failed", `there is a ${kind} in its place`);
       }
       symlinkSync(Buffer.from(to), at);
-      return { exact: meta === undefined || applyLinkMetadata(at, meta, this.#options) };
+      if (meta !== undefined) {
+        applyLinkMetadata(at, meta, this.#options);
+      }
+      return true;
     });
-    await this.#refine(path, meta, done?.exact ?? true);
-    return done !== undefined;
   }
 
   async finish(): Promise<void> {
-    await this.#times.finish();
     await this.abandon();
   }
 
@@ -235,7 +235,6 @@ class LocalTarget implements RestoreTarget {
       this.#close(path);
     }
     closeQuietly(this.#anchor.fd);
-    await this.#times.finish();
   }
 
   #file(
@@ -247,8 +246,11 @@ class LocalTarget implements RestoreTarget {
       ...made,
       sparse: this.#options.writeSparseFiles,
       flush: this.#options.flushFiles,
-      complete: (fd) => meta === undefined || applyMetadata(fd, meta, this.#options),
-      refine: (exact) => this.#refine(path, meta, exact),
+      complete: (fd) => {
+        if (meta !== undefined) {
+          applyMetadata(fd, meta, this.#options);
+        }
+      },
       wrap: (error) => failure(error, `write file ${quoted(path)}`),
     });
   }
@@ -314,12 +316,6 @@ class LocalTarget implements RestoreTarget {
     if (open !== undefined) {
       this.#open.delete(path);
       closeQuietly(open.fd);
-    }
-  }
-
-  async #refine(path: EntryPath, meta: EntryMeta | undefined, exact: boolean): Promise<void> {
-    if (!exact && meta !== undefined) {
-      await this.#times.set(this.#absolute(path), meta.mtimeNs);
     }
   }
 }
