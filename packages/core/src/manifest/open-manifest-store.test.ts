@@ -149,6 +149,27 @@ test("a content that cannot be parsed hides nothing else, and is never merged aw
   expect(contentCount(other)).toBe(19);
 });
 
+test("what is pending is written even when there is much to merge and nothing can be read", async () => {
+  const store = createMemoryStore();
+  const one = await open(store);
+  for (let count = 0; count < 16; count++) {
+    await one.manifests.put({ type: "t" }, { count });
+    await one.flush();
+  }
+  const other = await open({
+    ...faultyStore(store),
+    get: async (id, options) => {
+      if (id.startsWith("q")) {
+        throw new Error("no answer");
+      }
+      return await store.get(id, options);
+    },
+  });
+  await other.manifests.put({ type: "t" }, { count: 16 });
+  await other.flush();
+  expect(await (await open(store)).manifests.find({})).toHaveLength(17);
+});
+
 test("a storage that does not answer is an error, not a damage", async () => {
   const store = createMemoryStore();
   const one = await open(store);

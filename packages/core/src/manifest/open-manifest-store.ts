@@ -147,7 +147,15 @@ class ContentManifestStore implements ManifestStore {
 
   /** False when it is better left. */
   async #compact(options: CallOptions): Promise<boolean> {
-    await this.#loadNow(options);
+    try {
+      await this.#loadNow(options);
+    } catch (error) {
+      options.signal?.throwIfAborted();
+      // What is pending can be written without reading anything, and may be the record of a day's work.
+      const message = `manifests are not merged: ${errorMessage(error)}`;
+      this.#environment.log({ level: "warning", message });
+      return false;
+    }
     const entries = this.#live();
     const size = entries.reduce((sum, entry) => sum + entry.data.length, 0);
     // A tombstone may be for something in a content that cannot be read now.
