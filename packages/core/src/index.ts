@@ -20,7 +20,7 @@ export type { BlobId, BlobInfo, BlobStore } from "./blob/store.ts";
 export { parseBlobId } from "./blob/store.ts";
 
 // The repository.
-export type { EpochParameters, RepositoryFormat } from "./format/format.ts";
+export type { EpochParameters, RepositoryFormat, RequiredFeature } from "./format/format.ts";
 export type { CreateFormatOptions, ParameterChanges } from "./format/format-blob.ts";
 export type { ContentStats, ContentStore } from "./content/content-store.ts";
 export type { ContentId } from "./index/content-id.ts";
@@ -31,7 +31,17 @@ export { parseManifestId } from "./manifest/manifest-store.ts";
 export type { ObjectId } from "./object/object-id.ts";
 export { parseObjectId } from "./object/object-id.ts";
 export type { ObjectReader, ObjectStore } from "./object/object-store.ts";
-export { changePassword, setParameters } from "./repository/change-format.ts";
+export {
+  changePassword,
+  readRepositoryFormat,
+  setParameters,
+} from "./repository/change-format.ts";
+export type { CreateRepositoryOptions } from "./repository/create-repository.ts";
+export { createRepository } from "./repository/create-repository.ts";
+export type { IndexBlobInfo } from "./repository/inspect-blobs.ts";
+export { listIndexBlobs, readIndexBlob, readSealedBlob } from "./repository/inspect-blobs.ts";
+export type { OpenRepositoryOptions } from "./repository/open-repository.ts";
+export { openRepository } from "./repository/open-repository.ts";
 export type { ClientIdentity, Repository } from "./repository/repository.ts";
 export type { SyncOptions, SyncReport } from "./repository/sync-blobs.ts";
 export { syncBlobs } from "./repository/sync-blobs.ts";
@@ -59,7 +69,18 @@ export {
 } from "./snapshot/snapshots.ts";
 
 // Policies.
+export type { CreateRepositoryWithPolicyOptions } from "./policy/create-repository-with-policy.ts";
+export {
+  createRepositoryWithPolicy,
+  DEFAULT_SPLITTER,
+} from "./policy/create-repository-with-policy.ts";
 export { DEFAULT_POLICY, kopiaGlobalPolicyPayload } from "./policy/default-policy.ts";
+export {
+  checkPolicyNames,
+  policyMember,
+  unknownPolicyMembers,
+  withPolicyMember,
+} from "./policy/edit-policy.ts";
 export type { EffectivePolicy, PolicyOrigin } from "./policy/merge.ts";
 export {
   deletePolicy,
@@ -105,8 +126,11 @@ export type {
 export type { Damage } from "./verify/damage.ts";
 export type { VerifyCounts, VerifyOptions, VerifyReport } from "./verify/verify.ts";
 export { verify } from "./verify/verify.ts";
+export type { ContentCounts, VerifyContentsReport } from "./verify/verify-contents.ts";
+export { verifyContents } from "./verify/verify-contents.ts";
 
 // The algorithms by name, for benchmarks and for choosing at creation.
+export type { Codec, Codecs } from "./compression/codec.ts";
 export { openCodecs } from "./compression/registry.ts";
 export {
   ENCRYPTION_NAMES,
@@ -114,6 +138,7 @@ export {
   KEY_DERIVATION_NAMES,
   openCrypto,
 } from "./crypto/registry.ts";
+export { createEcc, ECC_NAME } from "./ecc/create-ecc.ts";
 export {
   createSplitter,
   DEFAULT_KOPIA_SPLITTER,
