@@ -3,6 +3,7 @@ import { chmod, mkdir, open, readFile, rename, rm } from "node:fs/promises";
 import { homedir, hostname, userInfo } from "node:os";
 import { dirname, join, resolve } from "node:path";
 import { VarveError } from "@varve/core";
+import type { StorageConfig, StorageLocation } from "./storage.ts";
 
 /** Which repository this machine is connected to: a small JSON file that holds no secret. */
 export interface Connection {
@@ -11,12 +12,6 @@ export interface Connection {
   readonly hostname: string;
   readonly description?: string | undefined;
   readonly readOnly?: boolean | undefined;
-}
-
-/** A place where blobs lie. */
-export interface StorageLocation {
-  readonly type: "filesystem";
-  readonly path: string;
 }
 
 /** `--config-file`, else `VARVE_CONFIG_PATH`, else `repository.config` in the user's configuration folder. */
@@ -61,20 +56,28 @@ function parseConnection(text: string, path: string): Connection {
   }
   const { storage, username, hostname: host, description, readOnly } = value ?? {};
   if (
-    typeof storage?.path !== "string" ||
-    storage.type !== "filesystem" ||
+    typeof storage?.type !== "string" ||
+    !isStorageConfig(storage.config) ||
     typeof username !== "string" ||
     typeof host !== "string"
   ) {
     return bad();
   }
   return {
-    storage: { type: storage.type, path: storage.path },
+    storage: { type: storage.type, config: storage.config },
     username,
     hostname: host,
     description: typeof description === "string" ? description : undefined,
     readOnly: readOnly === true,
   };
+}
+
+function isStorageConfig(value: unknown): value is StorageConfig {
+  return (
+    typeof value === "object" &&
+    value !== null &&
+    Object.values(value).every((member) => ["string", "number", "boolean"].includes(typeof member))
+  );
 }
 
 /** Replaces the file as a whole; only its owner may read it. */

@@ -2,14 +2,14 @@ import { availableParallelism } from "node:os";
 import {
   type BlobStore,
   type Environment,
-  openFileSystemStore,
   openRepository,
   type Repository,
   systemEnvironment,
 } from "@varve/core";
 import type { Command } from "commander";
-import { type Connection, configPath, readConnection, type StorageLocation } from "./connection.ts";
+import { type Connection, configPath, readConnection } from "./connection.ts";
 import { findPassword } from "./password.ts";
+import { openStore } from "./storage.ts";
 
 /** The options that stand before every command. */
 export interface GlobalOptions {
@@ -54,24 +54,34 @@ export async function withRepository<T>(
   const connection = await readConnection(globals.configFile);
   const password = await findPassword(globals);
   const readOnly = options.readOnly || connection.readOnly === true;
-  await using store = await openStore(connection.storage, { readOnly });
+  const environment = cliEnvironment();
+  await using store = await openStore(connection.storage, { readOnly, environment });
   await using repository = await openRepository(store, {
     password,
     readOnly,
     workers: Math.max(1, availableParallelism() - 1),
-    environment: cliEnvironment(),
+    environment,
     client: { username: connection.username, hostname: connection.hostname },
   });
   using interrupts = catchInterrupts();
   return await work(repository, { globals, connection, ...interrupts });
 }
 
-/** The store of a location. Throws `storage-failed`, `access-denied` when it cannot be reached. */
-export async function openStore(
-  location: StorageLocation,
-  options: { readOnly?: boolean; create?: boolean } = {},
-): Promise<BlobStore> {
-  return await openFileSystemStore(location.path, options);
+/** The connected store alone: what needs no password. */
+export async function withStore<T>(
+  command: Command,
+  options: { readOnly: boolean },
+  work: (store: BlobStore, context: CommandContext) => Promise<T>,
+): Promise<T> {
+  const globals = globalOptions(command);
+  const connection = await readConnection(globals.configFile);
+  const readOnly = options.readOnly || connection.readOnly === true;
+  await using store = await openStore(connection.storage, {
+    readOnly,
+    environment: cliEnvironment(),
+  });
+  using interrupts = catchInterrupts();
+  return await work(store, { globals, connection, ...interrupts });
 }
 
 /** The real clock; warnings and errors of the library go to standard error. */
