@@ -1,0 +1,59 @@
+import type { Command } from "commander";
+import { addStorageCommands } from "../storage.ts";
+import {
+  addConnectOptions,
+  addCreateOptions,
+  connect,
+  create,
+  disconnect,
+} from "./repository-connect.ts";
+import {
+  addParameterOptions,
+  changeRepositoryPassword,
+  changeParameters,
+} from "./repository-change.ts";
+import { addSyncOptions, syncTo, validateProvider } from "./repository-store.ts";
+import { status } from "./repository-status.ts";
+
+/** `varve repository …`. */
+export function repositoryCommands(repository: Command): void {
+  addStorageCommands(repository.command("create").description("make a new repository"), {
+    description: "make a new repository in {}",
+    addOptions: addCreateOptions,
+    action: create,
+  });
+  addStorageCommands(repository.command("connect").description("use a repository that exists"), {
+    description: "use the repository in {}",
+    addOptions: addConnectOptions,
+    action: connect,
+  });
+  repository
+    .command("disconnect")
+    .description("forget which repository is used, and its password if it was kept")
+    .action(async (_options, command: Command) => disconnect(command));
+  repository
+    .command("status")
+    .description("show which repository is used and how it stores data")
+    .option("--json", "print one JSON document")
+    .action(async (_options, command: Command) => status(command));
+  repository
+    .command("change-password")
+    .description("change the password; the data is not encrypted anew")
+    .option("--new-password <password>", "prefer VARVE_NEW_PASSWORD, a file or the prompt")
+    .option("--new-password-file <path>", "read the new password from this file")
+    .action(async (_options, command: Command) => changeRepositoryPassword(command));
+  const setParameters = repository
+    .command("set-parameters")
+    .description("change how new data is stored")
+    .action(async (_options, command: Command) => changeParameters(command));
+  addParameterOptions(setParameters);
+  repository
+    .command("validate-provider")
+    .description("test whether the storage does what a repository needs")
+    .option("--json", "print one JSON document")
+    .action(async (_options, command: Command) => validateProvider(command));
+  addStorageCommands(
+    repository.command("sync-to").description("mirror the repository to another place"),
+    { description: "mirror the repository to {}", addOptions: addSyncOptions, action: syncTo },
+  );
+}
