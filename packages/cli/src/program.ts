@@ -1,4 +1,4 @@
-import { Command, CommanderError } from "commander";
+import { Command, CommanderError, Option } from "commander";
 import { EXIT_FAILED, EXIT_OK, EXIT_USAGE, reportError } from "./exit.ts";
 
 /**
@@ -90,6 +90,7 @@ export async function runProgram(args: readonly string[]): Promise<number> {
     .option("--password-file <path>", "read the repository password from this file")
     .option("-p, --password <password>", "repository password; prefer VARVE_PASSWORD or a file")
     .option("--no-progress", "no progress on standard error")
+    .addOption(new Option("--dangerous-commands <enabled>").hideHelp())
     .showHelpAfterError("(see --help)")
     .exitOverride();
   const wanted = args.find((arg) => groupOf(arg) !== undefined);
