@@ -4,11 +4,10 @@ import { spawnSync } from "node:child_process";
 import { existsSync, readFileSync, statSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 
-// Not the `packageManager` field: pnpm 12 refuses a frozen lock file that does not record itself.
-const PNPM = "pnpm@12.21.0";
 const root = fileURLToPath(new URL("..", import.meta.url));
 const quiet = process.argv.includes("--quiet");
-const { engines } = JSON.parse(readFileSync(`${root}package.json`, "utf8"));
+// `config.pnpm` and not `packageManager`: pnpm 12 refuses a frozen lock file that does not record itself.
+const { engines, config } = JSON.parse(readFileSync(`${root}package.json`, "utf8"));
 
 function run(command, args) {
   const result = spawnSync(command, args, {
@@ -40,6 +39,14 @@ const installed = `${root}node_modules/.modules.yaml`;
 const inputs = ["pnpm-lock.yaml", "pnpm-workspace.yaml", "package.json"].map((name) => root + name);
 if (!inputs.every((input) => newerThan(installed, input))) {
   process.stderr.write("setup: installing dependencies\n");
-  run("npm", ["exec", "--yes", `--package=${PNPM}`, "--", "pnpm", "install", "--frozen-lockfile"]);
+  run("npm", [
+    "exec",
+    "--yes",
+    `--package=${config.pnpm}`,
+    "--",
+    "pnpm",
+    "install",
+    "--frozen-lockfile",
+  ]);
 }
 run(process.execPath, [`${root}node_modules/typescript/bin/tsc`, "-b"]);

@@ -36,8 +36,6 @@ export {
   readRepositoryFormat,
   setParameters,
 } from "./repository/change-format.ts";
-export type { CreateRepositoryOptions } from "./repository/create-repository.ts";
-export { createRepository } from "./repository/create-repository.ts";
 export type { IndexBlobInfo } from "./repository/inspect-blobs.ts";
 export { listIndexBlobs, readIndexBlob, readSealedBlob } from "./repository/inspect-blobs.ts";
 export type { OpenRepositoryOptions } from "./repository/open-repository.ts";
@@ -69,9 +67,9 @@ export {
 } from "./snapshot/snapshots.ts";
 
 // Policies.
-export type { CreateRepositoryWithPolicyOptions } from "./policy/create-repository-with-policy.ts";
+export type { CreateRepositoryWithPolicyOptions as CreateRepositoryOptions } from "./policy/create-repository-with-policy.ts";
 export {
-  createRepositoryWithPolicy,
+  createRepositoryWithPolicy as createRepository,
   DEFAULT_SPLITTER,
 } from "./policy/create-repository-with-policy.ts";
 export { DEFAULT_POLICY, kopiaGlobalPolicyPayload } from "./policy/default-policy.ts";

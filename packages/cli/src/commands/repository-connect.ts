@@ -1,5 +1,5 @@
 import {
-  createRepositoryWithPolicy,
+  createRepository,
   type Environment,
   openRepository,
   type RepositoryFormat,
@@ -135,7 +135,7 @@ export async function create(location: StorageLocation, command: Command): Promi
     environment: environmentPassword(),
   });
   await using store = await openStore(location, { create: true, environment });
-  await createRepositoryWithPolicy(store, {
+  await createRepository(store, {
     password,
     hash: options.blockHash,
     encryption: options.encryption,
