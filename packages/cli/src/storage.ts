@@ -81,7 +81,7 @@ function parseMode(text: string): number {
   return Number.parseInt(text.replace("0o", ""), 8);
 }
 
-export const STORAGE_TYPES: readonly StorageType[] = [FILESYSTEM];
+const STORAGE_TYPES: readonly StorageType[] = [FILESYSTEM];
 
 /** Throws `corrupt` for a type that varve does not know. */
 export function storageType(name: string): StorageType {

@@ -14,7 +14,7 @@ export interface PolicySetting {
   readonly kind: SettingKind;
 }
 
-export interface SettingKind {
+interface SettingKind {
   /** What stands for the value in the help; left out for lists, which are changed one item at a time. */
   readonly placeholder?: string;
   /** Throws `InvalidArgumentError`. */
