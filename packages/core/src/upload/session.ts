@@ -53,10 +53,8 @@ export class UploadSession {
   }
 
   stop(reason: StopReason): void {
-    if (this.#stopReason === undefined) {
-      this.#stopReason = reason;
-      this.#stopping.abort();
-    }
+    this.#stopReason ??= reason;
+    this.#stopping.abort();
   }
 
   fail(error: unknown): void {
@@ -126,10 +124,10 @@ export class UploadSession {
     }
   }
 
-  /** True when a file of that size may still be read under the limit; else the upload is told to end. */
+  /** True when a file of that size may still be read under the limit; else the upload ends with the files that were let in before. */
   reserveBytes(bytes: number): boolean {
     if (this.#reservedBytes + bytes > this.#limitBytes) {
-      this.stop("limit reached");
+      this.#stopReason ??= "limit reached";
       return false;
     }
     this.#reservedBytes += bytes;

@@ -9,7 +9,7 @@ import { type Findings, type Reason, entryKey, reasonOf } from "./structure.ts";
 
 /** Something in a snapshot that cannot be restored as it was. */
 export interface Damage {
-  /** The manifest id of the snapshot, or the root object's id where that was asked for. */
+  /** The manifest id of the snapshot, the root object's id where that was asked for, or the content id of manifests that cannot be read. */
   readonly snapshot: string;
   /** Relative to the root, `""` for the root itself. A damaged directory stands for all that was in it. */
   readonly path: string;

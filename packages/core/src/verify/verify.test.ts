@@ -161,6 +161,22 @@ describe("what is damaged is named by every path that needs it", () => {
 });
 
 describe("hostile records", () => {
+  test("manifests that cannot be read, for snapshots may be among them", async () => {
+    const fixture = await twoSnapshots();
+    const { store, environment, repository } = fixture;
+    for (const info of repository.contents.entries({ prefix: "m" })) {
+      await damageContent(store, info);
+    }
+    const report = await verify(await openTestRepository(store, environment));
+    expect(report).toMatchObject({ snapshots: 0 });
+    expect(report.damagedCount).toBeGreaterThan(0);
+    expect(report.damaged[0]).toMatchObject({
+      snapshot: expect.stringMatching(/^m/),
+      path: "",
+      code: "corrupt",
+    });
+  });
+
   test("names that restore would refuse, and lengths that are not so", async () => {
     const { repository } = await createTestRepository();
     const object = await writeBytes(repository, utf8("12345"));

@@ -16,7 +16,7 @@ import { StructureCheck, reasonOf } from "./structure.ts";
  */
 
 export interface VerifyOptions extends CallOptions {
-  /** Left out, with `roots` left out too: all snapshots, incomplete ones included. */
+  /** Left out, with `roots` left out too: all snapshots, incomplete ones included, and whether there may be more. */
   readonly snapshots?: readonly ManifestId[] | undefined;
   /** Directories (content prefix `k`) or files. */
   readonly roots?: readonly ObjectId[] | undefined;
@@ -144,6 +144,10 @@ async function findRoots(
     }
     for (const { id, error } of list.damaged) {
       report({ snapshot: id, path: "", ...reasonOf(error) });
+    }
+    for (const { contentId, reason } of repository.manifests.damaged) {
+      const message = `manifests cannot be read, snapshots may be among them: ${reason}`;
+      report({ snapshot: contentId, path: "", code: "corrupt", message });
     }
   }
   return found;
