@@ -11,14 +11,43 @@ import {
   parseSource,
   VarveError,
 } from "@varve/core";
+import { EXIT_FAILED } from "./exit.ts";
+import { counted } from "./output.ts";
 
 /** What arguments of commands mean. */
 
-/** Like `selectSnapshot`, with paths that are relative to the working directory too. */
+interface SelectOptions {
+  readonly snapshotTime?: string | undefined;
+  readonly signal: AbortSignal;
+}
+
+/** Like `selectSnapshot`, with paths that are relative to the working directory too; an object id must be there. */
 export async function selectEntry(
   repository: Repository,
   text: string,
-  options: { readonly snapshotTime?: string | undefined; readonly signal: AbortSignal },
+  options: SelectOptions,
+): Promise<Selection> {
+  const selection = await selectAnywhere(repository, text, options);
+  if (selection.snapshot !== undefined || selection.path !== "") {
+    return selection;
+  }
+  const { entry } = selection;
+  try {
+    const { size } = await repository.objects.open(entry.object, options);
+    return { ...selection, entry: { ...entry, sizeBytes: entry.type === "directory" ? 0 : size } };
+  } catch (cause) {
+    if (!isVarveError(cause, "content-not-found")) {
+      throw cause;
+    }
+    const message = `neither a snapshot nor an object: ${JSON.stringify(text)}`;
+    throw new VarveError("object-not-found", message, { cause });
+  }
+}
+
+async function selectAnywhere(
+  repository: Repository,
+  text: string,
+  options: SelectOptions,
 ): Promise<Selection> {
   try {
     return await selectSnapshot(repository, text, options);
@@ -61,6 +90,17 @@ export async function snapshotsOf(
     return matching;
   });
   return [...new Map(found.map((snapshot) => [snapshot.id, snapshot])).values()];
+}
+
+/** Says that snapshots and policies may be missing from what was told, and makes the command a failure. */
+export function failForDamagedManifests({ manifests }: Pick<Repository, "manifests">): void {
+  const count = manifests.damaged.length;
+  if (count > 0) {
+    process.exitCode = EXIT_FAILED;
+    process.stderr.write(
+      `varve: ${counted(count, "content")} of manifests cannot be read, snapshots and policies may be missing [corrupt]\n`,
+    );
+  }
 }
 
 /** `2024-01-31 12:00:00 UTC` */

@@ -1,8 +1,7 @@
-import { isAbsolute, resolve } from "node:path";
+import { join } from "node:path";
 import {
   type LocalTargetOptions,
   localTarget,
-  parseSource,
   type Repository,
   restore,
   type RestoreReport,
@@ -106,9 +105,9 @@ interface Wanted {
 async function restoreSelected(repository: Repository, wanted: Wanted): Promise<void> {
   const { source, options, context } = wanted;
   const signal = AbortSignal.any([context.stop, context.signal]);
-  const place = wanted.target ?? ownPlace(repository, source);
   const { snapshotTime } = options;
   const selection = await selectEntry(repository, source, { snapshotTime, signal });
+  const place = wanted.target ?? ownPlace(repository, source, selection);
   const { snapshot, entry } = selection;
   if (snapshot?.incomplete !== undefined) {
     process.stderr.write(
@@ -152,16 +151,18 @@ async function restoreSelected(repository: Repository, wanted: Wanted): Promise<
 }
 
 /** With one argument a path is put back where it was backed up. */
-function ownPlace(repository: Repository, source: string): string {
-  const named = /^[^@/]+@[^:/]+:/.test(source) ? parseSource(source) : undefined;
+function ownPlace(repository: Repository, text: string, { snapshot, path }: Selection): string {
+  const [id = ""] = text.split("/", 1);
+  const byId = id !== "" && (snapshot?.id.startsWith(id) === true || snapshot?.root.object === id);
+  if (snapshot === undefined || byId) {
+    throw new VarveError("invalid-argument", `${text} is no path: name a target`);
+  }
+  const { host, userName, path: root } = snapshot.source;
   const { username, hostname } = repository.client;
-  if (named !== undefined && (named.userName !== username || named.host !== hostname)) {
-    throw new VarveError("invalid-argument", `${source} is of another user or host: name a target`);
+  if (userName !== username || host !== hostname) {
+    throw new VarveError("invalid-argument", `${text} is of another user or host: name a target`);
   }
-  if (named === undefined && !isAbsolute(source) && !/^\.{0,2}(?:\/|$)/.test(source)) {
-    throw new VarveError("invalid-argument", `${source} is no path: name a target`);
-  }
-  return named?.path ?? resolve(source);
+  return path === "" ? root : join(root, path);
 }
 
 function localOptions(options: Switches): LocalTargetOptions {

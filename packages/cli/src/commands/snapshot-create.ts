@@ -30,6 +30,7 @@ import {
   parseTime,
 } from "../options.ts";
 import { printJson } from "../output.ts";
+import { failForDamagedManifests } from "../select.ts";
 import { printReport, reportJson } from "./snapshot-report.ts";
 import { type BackupProgress, startBackupProgress } from "./backup-progress.ts";
 
@@ -78,6 +79,7 @@ export function createCommand(command: Command): void {
     await withRepository(command, { readOnly: false }, async (repository, context) => {
       const sources = options.all ? await scheduledPaths(repository, context) : paths;
       await backUpAll(repository, { sources, options, context });
+      failForDamagedManifests(repository);
     });
   });
 }
@@ -175,7 +177,7 @@ async function backUp(repository: Repository, path: string, run: Run): Promise<U
   });
   const uploadOptions = { ...uploadOptionsOf(run, progress), source };
   const report = fromStdin
-    ? await upload(repository, { ...uploadOptions, root: standardInput(repository, path, options) })
+    ? await upload(repository, { ...uploadOptions, root: standardInput(repository, path, run) })
     : await createSnapshot(repository, { ...uploadOptions, path });
   if (fromStdin || options.overrideSource !== undefined) {
     await makeManual(repository, source, context.signal);
@@ -208,14 +210,34 @@ function uploadOptionsOf(
 function standardInput(
   repository: Repository,
   path: string,
-  options: CreateOptions,
+  { options, context }: Run,
 ): ReturnType<typeof streamSource> {
   return streamSource({
     name: options.stdinFile ?? "",
-    data: process.stdin,
+    data: readUntil(context.stop),
     directoryName: resolve(path),
     environment: repository.environment,
   });
+}
+
+/** Standard input; gives nothing at all once when told to stop, so that whoever waits for bytes looks up. */
+async function* readUntil(stop: AbortSignal): AsyncGenerator<Uint8Array, void, undefined> {
+  const parts: AsyncIterator<Uint8Array> = process.stdin[Symbol.asyncIterator]();
+  const stopped = new Promise<undefined>((done) => {
+    stop.addEventListener("abort", () => done(undefined), { once: true });
+  });
+  for (;;) {
+    const next = await Promise.race([parts.next(), stopped]);
+    if (next === undefined) {
+      process.stdin.destroy();
+      yield new Uint8Array(0);
+      return;
+    }
+    if (next.done === true) {
+      return;
+    }
+    yield next.value;
+  }
 }
 
 /** Nobody can repeat this backup by itself (behaviour §1.1). A schedule that somebody has set for it stays. */

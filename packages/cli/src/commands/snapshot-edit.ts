@@ -14,7 +14,7 @@ import type { Command } from "commander";
 import { withRepository } from "../context.ts";
 import { addSwitch, collect } from "../options.ts";
 import { printableName, printJson, printLine } from "../output.ts";
-import { shownTime, snapshotsOf, sourceOf } from "../select.ts";
+import { failForDamagedManifests, shownTime, snapshotsOf, sourceOf } from "../select.ts";
 
 /** Commands that change which snapshots there are, or for how long. What is deleted is named; data goes with maintenance. */
 
@@ -116,6 +116,7 @@ export function expireCommand(command: Command): void {
       for (const snapshot of expired) {
         printLine(deletionLine(snapshot, options.delete));
       }
+      failForDamagedManifests(repository);
       if (expired.length === 0) {
         printLine("no snapshot has expired");
       } else if (!options.delete) {
