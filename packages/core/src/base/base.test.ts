@@ -83,13 +83,28 @@ describe("time", () => {
 
   test("any offset is read", () => {
     expect(parseTimeNs("2024-01-01T01:30:00+01:30")).toBe(parseTimeNs("2024-01-01T00:00:00Z"));
-    expect(code(() => parseTimeNs("yesterday"))).toBe("corrupt");
+    expect(parseTimeNs("2024-01-01T00:00:00.5-00:30")).toBe(parseTimeNs("2024-01-01T00:30:00.5Z"));
+    expect(parseTimeNs("0001-01-01T00:00:00Z")).toBe(-62135596800000000000n);
+    expect(parseTimeNs("2024-02-29T23:59:59.1234567899Z") % 1_000_000_000n).toBe(123_456_789n);
+    const broken = [
+      "yesterday",
+      "",
+      "2024-01-01T00:00:00",
+      "2024-01-01T00:00:00.Z",
+      "2024-01-01T00:00:00Z ",
+    ];
+    for (const text of [...broken, "2024-01-0aT00:00:00Z", "2024-01-01T00:00:00.1x3Z"]) {
+      expect(code(() => parseTimeNs(text))).toBe("corrupt");
+    }
   });
 
   test("text and nanoseconds agree in both directions", () => {
     fc.assert(
       fc.property(fc.bigInt({ min: -(2n ** 62n), max: 2n ** 62n }), (ns) => {
         expect(parseTimeNs(formatTimeNs(ns))).toBe(ns);
+        const second = (ns / 1_000_000_000n) * 1_000_000_000n;
+        const iso = new Date(Number(second / 1_000_000n)).toISOString();
+        expect(formatTimeNs(second)).toBe(iso.replace(".000Z", "Z"));
       }),
       { seed: 1 },
     );
