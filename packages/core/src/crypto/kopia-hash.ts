@@ -35,6 +35,11 @@ const MAX_KEY_SIZE = { blake2b: 64, blake2s: 32 } as const;
 const BLAKE3_KEY_SIZE = 32;
 const BLAKE3_CONTEXT = "kopia blake3 derived key v1";
 
+/** What `name` stands for; `undefined` for an unknown name. */
+export function recipeOf(name: string): HashRecipe | undefined {
+  return RECIPES.get(name);
+}
+
 /** The recipe of `name` with the key that it takes, a copy; `undefined` for an unknown name. Throws `format-unsupported` when BLAKE2 cannot take so long a secret. */
 export function recipeWithKey(
   name: string,

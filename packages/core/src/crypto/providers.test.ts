@@ -15,7 +15,7 @@ const AEAD_NAMES: readonly AeadName[] = ["aes-256-gcm", "chacha20-poly1305"];
 let providers: CryptoProvider[] = [];
 
 beforeAll(async () => {
-  const wasm = await openWasmProvider();
+  const wasm = await openWasmProvider({ oracle: noble });
   const native = await openNativeProvider();
   if (native === undefined) {
     throw new Error("the optional package @napi-rs/blake-hash is needed to test its provider");

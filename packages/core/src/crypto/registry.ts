@@ -11,7 +11,6 @@ import type {
   RandomBytes,
 } from "./crypto.ts";
 import { HASH_NAMES } from "./kopia-hash.ts";
-import { createNobleProvider } from "./noble-provider.ts";
 
 export { HASH_NAMES } from "./kopia-hash.ts";
 
@@ -64,23 +63,66 @@ export const ENCRYPTION_NAMES: readonly string[] = [...AEAD_OF_ENCRYPTION.keys()
 /** The two ways from password to key that Kopia registers; the first is its default. */
 export const KEY_DERIVATION_NAMES: readonly string[] = ["scrypt-65536-8-1", "pbkdf2-sha256-600000"];
 
-/** Opens the providers (by default native, node, WASM, noble, as far as they exist here) and puts them behind one door. */
-export async function openCrypto(
-  options: { providers?: readonly CryptoProvider[] | undefined } = {},
-): Promise<Crypto> {
-  return createCrypto(options.providers ?? (await automaticProviders()));
+export interface OpenCryptoOptions {
+  /** Left out: native, node, WASM, noble, as far as they exist here. */
+  readonly providers?: readonly CryptoProvider[] | undefined;
+  /**
+   * Which hashes will be used much; left out means all. Every name can be used whatever this says; what is not named may be
+   * slower, and opening takes 20 ms instead of 150.
+   */
+  readonly hashes?: readonly string[] | undefined;
 }
 
-async function automaticProviders(): Promise<readonly CryptoProvider[]> {
+/** Opens the providers and puts them behind one door. */
+export async function openCrypto(options: OpenCryptoOptions = {}): Promise<Crypto> {
+  return createCrypto(options.providers ?? (await automaticProviders(options.hashes)));
+}
+
+async function automaticProviders(
+  hashes: readonly string[] | undefined,
+): Promise<readonly CryptoProvider[]> {
   // The first two do not exist in a browser build, and WASM may be forbidden: noble is always there.
-  const wasm = await ifPresent(async () => (await import("./wasm-provider.ts")).openWasmProvider());
-  const native = await ifPresent(async () =>
-    (await import("./native-provider.ts")).openNativeProvider({ small: wasm }),
-  );
   const node = await ifPresent(async () =>
     (await import("./node-provider.ts")).createNodeProvider(),
   );
-  return [native, node, wasm, createNobleProvider()].filter((provider) => provider !== undefined);
+  const large = await openNative(undefined);
+  const unknown = namesUnknownTo([large, node]);
+  const wasmHashes = (hashes ?? HASH_NAMES).filter(isFasterInWasm);
+  const needed = unknown.length > 0 || hashes === undefined ? HASH_NAMES : wasmHashes;
+  const oracle = large ?? (needed.length > 0 ? await openNoble() : undefined);
+  const wasm =
+    oracle &&
+    (await ifPresent(async () =>
+      (await import("./wasm-provider.ts")).openWasmProvider({ oracle, hashes: needed }),
+    ));
+  const native = wasm === undefined ? large : await openNative(wasm);
+  const isCovered = namesUnknownTo([native, node, wasm]).length === 0;
+  const noble = isCovered && hashes !== undefined ? undefined : await openNoble();
+  return [native, node, wasm, noble].filter((provider) => provider !== undefined);
+}
+
+/** Native code takes longer than WASM to begin a short BLAKE2 message; see the native provider. */
+function isFasterInWasm(hash: string): boolean {
+  return hash.startsWith("BLAKE2");
+}
+
+function namesUnknownTo(providers: readonly (CryptoProvider | undefined)[]): readonly string[] {
+  const kinds: readonly AlgorithmKind[] = ["hash", "encryption", "key-derivation"];
+  return kinds.flatMap((kind) =>
+    NAMES[kind].filter((name) =>
+      providers.every((provider) => provider === undefined || !lookup(kind, name)(provider)),
+    ),
+  );
+}
+
+async function openNative(small: CryptoProvider | undefined): Promise<CryptoProvider | undefined> {
+  return ifPresent(async () =>
+    (await import("./native-provider.ts")).openNativeProvider({ small }),
+  );
+}
+
+async function openNoble(): Promise<CryptoProvider> {
+  return (await import("./noble-provider.ts")).createNobleProvider();
 }
 
 async function ifPresent<T>(open: () => Promise<T>): Promise<T | undefined> {

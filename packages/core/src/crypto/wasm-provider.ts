@@ -9,40 +9,42 @@ import {
 } from "hash-wasm";
 import { equalBytes } from "../base/bytes.ts";
 import type { CryptoProvider, Hasher } from "./crypto.ts";
-import { cutDigest, type HashRecipe, type HmacFamily, recipeWithKey } from "./kopia-hash.ts";
-import { createNobleProvider } from "./noble-provider.ts";
+import {
+  cutDigest,
+  HASH_NAMES,
+  type HashRecipe,
+  type HmacFamily,
+  recipeOf,
+  recipeWithKey,
+} from "./kopia-hash.ts";
+
+export interface WasmProviderOptions {
+  /** Says whether a hasher is right. */
+  readonly oracle: CryptoProvider;
+  /** Names of hashes to make ready; left out means all eleven. */
+  readonly hashes?: readonly string[] | undefined;
+}
 
 /**
- * All eleven hashes in WebAssembly (hash-wasm), no ciphers. One instance an algorithm serves every hasher: a
+ * Hashes in WebAssembly (hash-wasm), no ciphers. One instance an algorithm serves every hasher: a
  * hasher is the saved state "key has gone in", loaded before each message. Instances take BLAKE2 keys of 32
  * bytes, the length Kopia makes; for other lengths the answer is `undefined`, as for an unknown name.
  */
-export async function openWasmProvider(): Promise<CryptoProvider> {
-  const [blake2b, blake2s16, blake2s32, blake3, ...hmacHashes] = await Promise.all([
-    openKeyed((key) => createBLAKE2b(256, key)),
-    openKeyed((key) => createBLAKE2s(128, key)),
-    openKeyed((key) => createBLAKE2s(256, key)),
-    openKeyed((key) => createBLAKE3(256, key)),
-    createSHA224(),
-    createSHA256(),
-    createSHA3(224),
-    createSHA3(256),
-  ]);
-  const [sha224, sha256, sha3224, sha3256] = hmacHashes;
-  const hmacs = { sha224, sha256, "sha3-224": sha3224, "sha3-256": sha3256 };
-  const oracle = createNobleProvider();
+export async function openWasmProvider({
+  oracle,
+  hashes = HASH_NAMES,
+}: WasmProviderOptions): Promise<CryptoProvider> {
+  const digests = new Map<string, (key: Uint8Array) => Digest | undefined>();
+  for (const name of hashes) {
+    const recipe = recipeOf(name);
+    const instance = recipe && instanceName(recipe);
+    if (recipe !== undefined && instance !== undefined && !digests.has(instance)) {
+      digests.set(instance, await openInstance(recipe));
+    }
+  }
 
   function createDigest(recipe: HashRecipe, key: Uint8Array): Digest | undefined {
-    switch (recipe.family) {
-      case "blake2b":
-        return keyedDigest(blake2b, key);
-      case "blake2s":
-        return keyedDigest(recipe.digestSize === 16 ? blake2s16 : blake2s32, key);
-      case "blake3":
-        return keyedDigest(blake3, key);
-      default:
-        return hmacDigest(hmacs[recipe.family], { key, blockSize: BLOCK_SIZE[recipe.family] });
-    }
+    return digests.get(instanceName(recipe))?.(key);
   }
 
   return {
@@ -63,6 +65,29 @@ export async function openWasmProvider(): Promise<CryptoProvider> {
 }
 
 type Digest = (data: Uint8Array) => Uint8Array;
+
+/** BLAKE2s takes its digest length as a parameter, so each length is an instance. */
+function instanceName({ family, digestSize }: HashRecipe): string {
+  return `${family} ${digestSize}`;
+}
+
+async function openInstance(recipe: HashRecipe): Promise<(key: Uint8Array) => Digest | undefined> {
+  const { family, digestSize } = recipe;
+  if (family === "blake2b" || family === "blake2s" || family === "blake3") {
+    const create = { blake2b: createBLAKE2b, blake2s: createBLAKE2s, blake3: createBLAKE3 }[family];
+    const instance = await openKeyed((key) => create(digestSize * 8, key));
+    return (key) => keyedDigest(instance, key);
+  }
+  const hash = await HMAC_HASHES[family]();
+  return (key) => hmacDigest(hash, { key, blockSize: BLOCK_SIZE[family] });
+}
+
+const HMAC_HASHES: Readonly<Record<HmacFamily, () => Promise<IHasher>>> = {
+  sha224: createSHA224,
+  sha256: createSHA256,
+  "sha3-224": () => createSHA3(224),
+  "sha3-256": () => createSHA3(256),
+};
 
 const BLAKE_KEY_SIZE = 32;
 

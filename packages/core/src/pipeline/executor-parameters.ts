@@ -22,7 +22,8 @@ export async function openJobTools(
     openFile: (path: string | Uint8Array) => OpenFile;
   },
 ): Promise<JobTools> {
-  const [crypto, codecs] = await Promise.all([openCrypto(), openCodecs()]);
+  const hashes = [parameters.hash];
+  const [crypto, codecs] = await Promise.all([openCrypto({ hashes }), openCodecs()]);
   const sealer = createSealer(parameters, { crypto, randomBytes: pooled(options.randomBytes) });
   const splitters = new Map<string, Splitter>();
   const splitter = (name: string): Splitter => {

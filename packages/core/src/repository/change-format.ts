@@ -25,7 +25,7 @@ export async function readRepositoryFormat(
   options: CallOptions & { readonly password: string },
 ): Promise<RepositoryFormat> {
   const { password, signal } = options;
-  return await readFormat(store, { password, crypto: await openCrypto(), signal });
+  return await readFormat(store, { password, crypto: await openCrypto({ hashes: [] }), signal });
 }
 
 /** Throws `wrong-password`, `unsupported` for format version 1, `read-only`. The data is not encrypted anew. */
@@ -55,7 +55,7 @@ async function changeFormat(
   ) => RepositoryFormat | Promise<RepositoryFormat>,
 ): Promise<RepositoryFormat> {
   const { password, environment, signal } = options;
-  const crypto = await openCrypto();
+  const crypto = await openCrypto({ hashes: [] });
   const format = await readFormat(store, { password, crypto, signal });
   if (isLocked(format, environment.nowMs())) {
     throw new VarveError(

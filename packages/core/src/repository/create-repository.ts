@@ -28,7 +28,7 @@ export async function createRepository(
   const environment = options.environment ?? systemEnvironment();
   const client = options.client ?? { username: "varve", hostname: "localhost" };
   const { password, signal } = options;
-  const [crypto, codecs] = await Promise.all([openCrypto(), openCodecs()]);
+  const [crypto, codecs] = await Promise.all([openCrypto({ hashes: [] }), openCodecs()]);
   const deps = { crypto, environment };
   const format = await writeNewFormat(store, await createFormat(options, deps), {
     ...deps,

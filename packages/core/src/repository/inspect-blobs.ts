@@ -62,7 +62,7 @@ export async function readSealedBlob(
 
 async function sealerOf({ format, environment }: Repository): Promise<Sealer> {
   const randomBytes = (size: number): Uint8Array => environment.randomBytes(size);
-  return createSealer(format, { crypto: await openCrypto(), randomBytes });
+  return createSealer(format, { crypto: await openCrypto({ hashes: [] }), randomBytes });
 }
 
 function holdsIndex(id: BlobId): boolean {

@@ -46,8 +46,13 @@ export async function openRepository(
   options: OpenRepositoryOptions,
 ): Promise<Repository> {
   const { password, signal } = options;
-  const [crypto, codecs] = await Promise.all([openCrypto(), openCodecs()]);
-  const format = await readFormat(store, { password, crypto, signal });
+  const codecs = await openCodecs();
+  const format = await readFormat(store, {
+    password,
+    crypto: await openCrypto({ hashes: [] }),
+    signal,
+  });
+  const crypto = await openCrypto({ hashes: [format.hash] });
   return await openWithFormat(store, format, { ...options, crypto, codecs });
 }
 

@@ -1,7 +1,8 @@
+import { createRequire } from "node:module";
 import type { Writable } from "node:stream";
 import { pipeline } from "node:stream/promises";
 import { createGzip } from "node:zlib";
-import { type Header, type Pack, pack } from "tar-stream";
+import type * as tarStream from "tar-stream";
 import type { EntryMeta } from "../snapshot/entry.ts";
 import { archiveLink, archiveName } from "./archive-names.ts";
 import { ArchiveOutput } from "./archive-output.ts";
@@ -21,9 +22,14 @@ export function tarTarget(output: Writable, options: TarTargetOptions = {}): Res
   return new TarTarget(output, options);
 }
 
+/** Loaded when the first archive is made: most programs make none. */
+function loadTarStream(): typeof tarStream {
+  return createRequire(import.meta.url)("tar-stream") as typeof tarStream; // its own types
+}
+
 class TarTarget implements RestoreTarget {
   readonly ordered = true;
-  readonly #pack: Pack = pack();
+  readonly #pack: tarStream.Pack = loadTarStream().pack();
   readonly #output: ArchiveOutput;
 
   constructor(output: Writable, { gzip = false }: TarTargetOptions) {
@@ -119,8 +125,8 @@ const S_IFLNK = 0o120000;
 const MAX_HEADER_ID = 0o777777;
 const MAX_HEADER_SECONDS = 2 ** 31 - 1;
 
-type Sink = ReturnType<Pack["entry"]>;
-type TarHeader = Partial<Header> & Pick<Header, "name">;
+type Sink = ReturnType<tarStream.Pack["entry"]>;
+type TarHeader = Partial<tarStream.Header> & Pick<tarStream.Header, "name">;
 
 function header(path: EntryPath, meta: EntryMeta | undefined, typeBit: number): TarHeader {
   const name = archiveName(path);

@@ -1,6 +1,7 @@
+import { createRequire } from "node:module";
 import { PassThrough, type Writable } from "node:stream";
 import { pipeline } from "node:stream/promises";
-import { ZipFile } from "yazl";
+import type * as yazl from "yazl";
 import { VarveError } from "../base/errors.ts";
 import type { EntryMeta } from "../snapshot/entry.ts";
 import { archiveLink, archiveName } from "./archive-names.ts";
@@ -26,9 +27,15 @@ const S_IFDIR = 0o040000;
 const S_IFREG = 0o100000;
 const S_IFLNK = 0o120000;
 
+/** Loaded when the first archive is made: most programs make none. */
+function newZipFile(): yazl.ZipFile {
+  const { ZipFile } = createRequire(import.meta.url)("yazl") as typeof yazl; // its own types
+  return new ZipFile();
+}
+
 class ZipTarget implements RestoreTarget {
   readonly ordered = true;
-  readonly #zip: ZipFile = new ZipFile();
+  readonly #zip: yazl.ZipFile = newZipFile();
   readonly #output: ArchiveOutput;
   readonly #compress: boolean;
   readonly #abort: AbortController = new AbortController();
