@@ -1,0 +1,110 @@
+import { cpus, platform, release, totalmem } from "node:os";
+
+/** The shape of a result file. Sizes are bytes; nothing in it names a path, a host or a user. */
+export interface BenchResult {
+  readonly schema: 1;
+  /** `YYYY-MM-DD`. */
+  readonly date: string;
+  /** 1 is the full size of the datasets. */
+  readonly scale: number;
+  readonly runs: number;
+  readonly machine: Machine;
+  /** By program: `kopia`, `restic`, … */
+  readonly versions: Readonly<Record<string, string>>;
+  /** In which state caches were, and the like. */
+  readonly conditions: readonly string[];
+  readonly datasets: readonly DatasetResult[];
+  /** What each tool was asked to do, in the order of the report. */
+  readonly tools: readonly { readonly name: string; readonly title: string }[];
+  readonly measurements: readonly Measurement[];
+  readonly failures: readonly Failure[];
+  readonly primitives: readonly Primitive[];
+}
+
+export interface Machine {
+  readonly cpu: string;
+  readonly cores: number;
+  readonly memoryBytes: number;
+  /** e.g. `linux 6.1.0`. */
+  readonly system: string;
+  readonly node: string;
+}
+
+export interface DatasetResult {
+  readonly name: string;
+  readonly title: string;
+  readonly changeTitle: string;
+  readonly files: number;
+  readonly bytes: number;
+}
+
+export const PHASES = ["first", "unchanged", "change", "restore"] as const;
+export type Phase = (typeof PHASES)[number];
+
+/** One cell of the comparison. */
+export interface Measurement {
+  readonly dataset: string;
+  readonly tool: string;
+  readonly phase: Phase;
+  readonly seconds: Summary;
+  readonly peakBytes: Summary;
+  /** Of the repository's files after it; left out for a restore. */
+  readonly storedBytes?: Summary;
+}
+
+export interface Summary {
+  readonly median: number;
+  readonly min: number;
+  readonly max: number;
+  /** In the order they were run. */
+  readonly runs: readonly number[];
+}
+
+export interface Failure {
+  readonly dataset: string;
+  readonly tool: string;
+  readonly message: string;
+}
+
+/** One task of a `tinybench` suite. */
+export interface Primitive {
+  readonly suite: string;
+  readonly name: string;
+  /** What one call handles: bytes of data, or a count of things. */
+  readonly unit: "bytes" | "count";
+  readonly amount: number;
+  readonly medianMs: number;
+  readonly minMs: number;
+  readonly maxMs: number;
+  readonly samples: number;
+}
+
+/** `runs` must not be empty. */
+export function summarize(runs: readonly number[]): Summary {
+  const sorted = [...runs].sort((a, b) => a - b);
+  const middle = sorted.length >> 1;
+  const upper = sorted[middle] ?? 0;
+  const median = sorted.length % 2 === 1 ? upper : ((sorted[middle - 1] ?? 0) + upper) / 2;
+  return { median, min: sorted[0] ?? 0, max: sorted.at(-1) ?? 0, runs };
+}
+
+export function describeMachine(): Machine {
+  const all = cpus();
+  return {
+    cpu: all[0]?.model.trim() ?? "unknown",
+    cores: all.length,
+    memoryBytes: totalmem(),
+    system: `${platform()} ${release()}`,
+    node: process.versions.node,
+  };
+}
+
+export function findMeasurement(
+  result: BenchResult,
+  cell: { readonly dataset: string; readonly tool: string; readonly phase: Phase },
+): Measurement | undefined {
+  return result.measurements.find(
+    ({ dataset, tool, phase }) =>
+      dataset === cell.dataset && tool === cell.tool && phase === cell.phase,
+  );
+}
