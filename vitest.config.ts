@@ -14,6 +14,7 @@ const packageTests = ["src/**/*.test.ts", "test/!(interop)/**/*.test.ts", "test/
 const projects = [
   project("core", "packages/core", packageTests),
   project("cli", "packages/cli", packageTests),
+  project("bench", "bench", packageTests),
   project("scripts", "scripts", ["*.test.ts"]),
 ];
 

@@ -1,0 +1,198 @@
+import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { basename, dirname, join, resolve } from "node:path";
+import { fileURLToPath } from "node:url";
+import { parseArgs } from "node:util";
+import { renderChart } from "./chart.ts";
+import { compare, CONDITIONS, CP } from "./compare.ts";
+import { DATASETS } from "./datasets.ts";
+import { measureLayers } from "./layers.ts";
+import { measurePrimitives } from "./primitives.ts";
+import { renderReport } from "./report.ts";
+import { type BenchResult, describeMachine, PHASES } from "./result.ts";
+import { findPrograms, TOOLS } from "./tools.ts";
+
+const HELP = `npm run bench -- [command] [options]
+
+  (none)          primitives, layers, and the comparison with other tools
+  primitives      splitters, hashes, codecs, ciphers, key derivation
+  layers          index, directories, upload and restore
+  compare         varve, kopia, restic, rustic, borg on the same data
+  memory          peak memory of varve backing up one large file and many small ones
+  report <json>   the Markdown and the charts of a result once more
+
+  --full              data of full size, five runs; results go to bench/results
+  --scale <n>         size of the data; 1 is full size (0.03)
+  --runs <n>          of the comparison (1)
+  --datasets <a,b>    of ${DATASETS.map(({ name }) => name).join(", ")}
+  --tools <a,b>       of ${TOOLS.map(({ name }) => name).join(", ")}
+  --index <n>         contents in the index of the layers (100000; 10 million with --full)
+  --date <date>       in the names of the results (today)
+  --out <folder>      where results go
+  --work <folder>     where data and repositories go (in the system's folder for temporary files)
+
+Programs are looked for on the PATH, or as VARVE_BENCH_KOPIA=/path/to/kopia and so on.
+`;
+
+const COMMANDS = ["all", "primitives", "layers", "compare", "memory", "report"];
+
+interface Settings {
+  readonly scale: number;
+  readonly runs: number;
+  readonly timeMs: number;
+  readonly indexContents: number;
+  readonly datasets: typeof DATASETS;
+  readonly tools: typeof TOOLS;
+  readonly date: string;
+  readonly out: string;
+  readonly work: string;
+}
+
+async function main(): Promise<void> {
+  const { values, positionals } = parseArgs({
+    allowPositionals: true,
+    options: {
+      full: { type: "boolean", default: false },
+      help: { type: "boolean", default: false },
+      scale: { type: "string" },
+      runs: { type: "string" },
+      datasets: { type: "string" },
+      tools: { type: "string" },
+      index: { type: "string" },
+      date: { type: "string" },
+      out: { type: "string" },
+      work: { type: "string" },
+    },
+  });
+  const [command = "all", file] = positionals;
+  if (values.help || !COMMANDS.includes(command) || (command === "report" && file === undefined)) {
+    process.stdout.write(HELP);
+    process.exitCode = values.help ? 0 : 2;
+    return;
+  }
+  if (file !== undefined) {
+    const result = JSON.parse(readFileSync(file, "utf8")) as BenchResult; // what writeResult wrote
+    writeReport(result, dirname(resolve(file)), basename(file, ".json"));
+    return;
+  }
+  const { full } = values;
+  const work = values.work ?? join(tmpdir(), "varve-bench");
+  // The memory contract is one of real sizes, whatever else is quick.
+  const size = full || command === "memory" ? 1 : 0.03;
+  const settings: Settings = {
+    scale: positive(values.scale, size),
+    runs: positive(values.runs, full ? 5 : 1),
+    timeMs: full ? 1000 : 60,
+    indexContents: positive(values.index, full ? 10_000_000 : 100_000),
+    datasets: chosen(DATASETS, values.datasets, "dataset"),
+    tools: chosen(
+      full || values.tools !== undefined ? TOOLS : TOOLS.filter(({ variant }) => variant !== true),
+      values.tools,
+      "tool",
+    ),
+    date: values.date ?? new Date().toISOString().slice(0, 10),
+    out: values.out ?? (full ? RESULTS : join(work, "results")),
+    work,
+  };
+  mkdirSync(settings.work, { recursive: true });
+  writeResult(await measureAll(command, settings), settings, command);
+}
+
+const RESULTS = fileURLToPath(new URL("../results", import.meta.url));
+
+async function measureAll(command: string, settings: Settings): Promise<BenchResult> {
+  const { date, scale, runs, work: directory, timeMs } = settings;
+  const wants = (part: string): boolean => command === "all" || command === part;
+  const memory = command === "memory";
+  const compared = wants("compare") || memory;
+  const programs = compared ? findPrograms() : new Map();
+  const tools = settings.tools.filter(
+    ({ name, program }) => programs.has(program) && (!memory || name === "varve"),
+  );
+  const datasets = settings.datasets.filter(
+    ({ name }) => !memory || name === "image" || name === "tiny",
+  );
+  const primitives = [
+    ...(wants("primitives") ? await measurePrimitives({ timeMs, log }) : []),
+    ...(wants("layers")
+      ? await measureLayers({ ...settings, scale: scale / 3, directory, log })
+      : []),
+  ];
+  const comparison = compared
+    ? await compare({
+        datasets,
+        tools,
+        programs,
+        runs,
+        scale,
+        directory,
+        log,
+        phases: memory ? ["first"] : PHASES,
+      })
+    : { datasets: [], measurements: [], failures: [] };
+  return {
+    schema: 1,
+    date,
+    scale,
+    runs,
+    machine: describeMachine(),
+    versions: Object.fromEntries([...programs].map(([name, { version }]) => [name, version])),
+    conditions: compared ? CONDITIONS : [],
+    tools: [...tools.map(({ name, title }) => ({ name, title })), { name: CP, title: "cp -a" }],
+    ...comparison,
+    primitives,
+  };
+}
+
+function writeResult(result: BenchResult, settings: Settings, command: string): void {
+  const name = command === "all" ? settings.date : `${settings.date}-${command}`;
+  mkdirSync(settings.out, { recursive: true });
+  const file = join(settings.out, `${name}.json`);
+  writeFileSync(file, `${JSON.stringify(result, undefined, 2)}\n`);
+  writeReport(result, settings.out, name);
+}
+
+function writeReport(result: BenchResult, directory: string, name: string): void {
+  for (const dataset of result.datasets) {
+    writeFileSync(join(directory, chartName(name, dataset.name)), renderChart(result, dataset));
+  }
+  const report = renderReport(result, { chart: (dataset) => chartName(name, dataset) });
+  const file = join(directory, `${name}.md`);
+  writeFileSync(file, report);
+  process.stdout.write(`${report}\n${file}\n`);
+}
+
+function chartName(name: string, dataset: string): string {
+  return `${name}-${dataset}.svg`;
+}
+
+function chosen<T extends { readonly name: string }>(
+  all: readonly T[],
+  names: string | undefined,
+  what: string,
+): readonly T[] {
+  if (names === undefined) {
+    return all;
+  }
+  return names.split(",").map((name) => {
+    const found = all.find((item) => item.name === name);
+    if (found === undefined) {
+      throw new Error(`no ${what} ${name}: ${all.map((item) => item.name).join(", ")}`);
+    }
+    return found;
+  });
+}
+
+function positive(text: string | undefined, otherwise: number): number {
+  const value = text === undefined ? otherwise : Number(text);
+  if (!(value > 0)) {
+    throw new Error(`not a positive number: ${text}`);
+  }
+  return value;
+}
+
+function log(line: string): void {
+  process.stderr.write(`${line}\n`);
+}
+
+await main();

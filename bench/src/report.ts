@@ -1,0 +1,222 @@
+import {
+  type BenchResult,
+  type DatasetResult,
+  findMeasurement,
+  type Measurement,
+  type Phase,
+  PHASES,
+  type Primitive,
+} from "./result.ts";
+
+/** A result as Markdown: what the README shows. Pure; the charts are files beside it. */
+
+export const PHASE_TITLES: Readonly<Record<Phase, string>> = {
+  first: "first backup",
+  unchanged: "unchanged",
+  change: "small change",
+  restore: "restore",
+};
+
+export interface ReportOptions {
+  /** File name of the chart of a dataset, relative to the report; nothing for none. */
+  readonly chart: (dataset: string) => string | undefined;
+}
+
+export function renderReport(result: BenchResult, options: ReportOptions): string {
+  const sections = [
+    heading(result),
+    ...result.datasets.map((dataset) => datasetSection(result, dataset, options)),
+    ratioSection(result),
+    failureSection(result),
+    primitiveSection(result.primitives),
+  ];
+  return `${sections.filter((section) => section !== "").join("\n\n")}\n`;
+}
+
+function heading({ date, machine, versions, conditions, ...result }: BenchResult): string {
+  const { cpu, cores, memoryBytes, system, node } = machine;
+  const tools = Object.entries(versions).map(([name, version]) => `${name} ${version}`);
+  const { scale, runs, datasets } = result;
+  const shown = runs === 1 ? "one run" : `medians of ${runs} runs (least to most)`;
+  return [
+    `# Measured ${date}`,
+    "",
+    `${cpu}, ${cores} cores, ${gibibytes(memoryBytes)} GiB of memory, ${system}, Node ${node}.`,
+    ...(tools.length === 0 ? [] : [`${tools.join(", ")}.`]),
+    ...(datasets.length === 0 ? [] : [`Datasets at scale ${scale}; ${shown}.`]),
+    ...(conditions.length === 0 ? [] : ["", ...conditions.map((condition) => `- ${condition}`)]),
+  ].join("\n");
+}
+
+/** What a tool's name does not say. */
+function toolTitle(result: BenchResult, name: string): string {
+  const title = result.tools.find((tool) => tool.name === name)?.title;
+  return title === undefined ? name : `${name} (${title})`;
+}
+
+function datasetSection(
+  result: BenchResult,
+  dataset: DatasetResult,
+  options: ReportOptions,
+): string {
+  const { name, title, changeTitle, files, bytes } = dataset;
+  const rows = toolsOf(result, name).map((tool) => {
+    const cells = PHASES.map((phase) => findMeasurement(result, { dataset: name, tool, phase }));
+    return [toolTitle(result, tool), ...cells.map(cellText), ...storedTexts(cells)];
+  });
+  const chart = options.chart(name);
+  const columns = [...PHASES.map((phase) => PHASE_TITLES[phase]), "stored MB", "added by change"];
+  return [
+    `## ${title}`,
+    "",
+    `${files.toLocaleString("en")} files, ${megabytes(bytes)} MB. Small change: ${changeTitle}.`,
+    "",
+    ...(chart === undefined ? [] : [`![${title}](${chart})`, ""]),
+    table(["tool", ...columns], rows),
+  ].join("\n");
+}
+
+/** Repository size after the first backup, and what the backup of the change added. */
+function storedTexts(cells: readonly (Measurement | undefined)[]): string[] {
+  const [first, unchanged, change] = cells.map((cell) => cell?.storedBytes?.median);
+  const before = unchanged ?? first;
+  return [
+    first === undefined ? "" : megabytes(first),
+    change === undefined || before === undefined ? "" : megabytes(change - before),
+  ];
+}
+
+function cellText(cell: Measurement | undefined): string {
+  if (cell === undefined) {
+    return "";
+  }
+  const { seconds, peakBytes } = cell;
+  const { median, min, max, runs } = seconds;
+  const spread = runs.length > 1 ? ` (${duration(min)} to ${duration(max)})` : "";
+  const memory = peakBytes.median > 0 ? `, ${megabytes(peakBytes.median)} MB` : "";
+  return `${duration(median)} s${spread}${memory}`;
+}
+
+/** Which tool is compared with which: defaults with defaults, equal algorithms with equal algorithms. */
+const PAIRS: readonly (readonly [string, string])[] = [
+  ["varve", "kopia"],
+  ["varve-zstd", "kopia-zstd"],
+  ["varve-kopia", "kopia"],
+  ["varve-kopia-zstd", "kopia-zstd"],
+  ["varve", "restic"],
+  ["varve", "rustic"],
+  ["varve", "borg"],
+  ["varve", "cp"],
+];
+
+function ratioSection(result: BenchResult): string {
+  const rows = result.datasets.flatMap(({ name }) =>
+    PAIRS.flatMap(([tool, other]) => {
+      const cells = PHASES.map((phase) => ({
+        mine: findMeasurement(result, { dataset: name, tool, phase }),
+        theirs: findMeasurement(result, { dataset: name, tool: other, phase }),
+      }));
+      const times = cells.map(({ mine, theirs }) =>
+        ratio(mine?.seconds.median, theirs?.seconds.median),
+      );
+      if (times.every((text) => text === "")) {
+        return [];
+      }
+      const peak = (side: "mine" | "theirs"): number =>
+        Math.max(0, ...cells.map((cell) => cell[side]?.peakBytes.median ?? 0));
+      const [first] = cells;
+      const stored = ratio(first?.mine?.storedBytes?.median, first?.theirs?.storedBytes?.median);
+      const memory = stored === "" ? "" : ratio(peak("mine"), peak("theirs")); // cp has no memory to speak of
+      return [[name, `${tool} / ${other}`, ...times, memory, stored]];
+    }),
+  );
+  if (rows.length === 0) {
+    return "";
+  }
+  const columns = [...PHASES.map((phase) => PHASE_TITLES[phase]), "peak memory", "stored"];
+  return [
+    "## Ratios",
+    "",
+    "Of medians; below 1 is better for the first of the two. Peak memory is the highest of the columns.",
+    "",
+    table(["data", "tools", ...columns], rows),
+  ].join("\n");
+}
+
+function failureSection({ failures }: BenchResult): string {
+  const lines = failures.map(
+    ({ dataset, tool, message }) => `- ${tool} on ${dataset}: ${message.replaceAll("\n", " ")}`,
+  );
+  return lines.length === 0 ? "" : ["## What failed", "", ...lines].join("\n");
+}
+
+function primitiveSection(primitives: readonly Primitive[]): string {
+  if (primitives.length === 0) {
+    return "";
+  }
+  const rows = primitives.map(({ suite, name, medianMs, minMs, maxMs, samples, ...work }) => [
+    suite,
+    name,
+    medianMs < 1 ? `${significant(medianMs * 1000)} µs` : `${significant(medianMs)} ms`,
+    rate(work, medianMs),
+    rate(work, minMs),
+    rate(work, maxMs),
+    String(samples),
+  ]);
+  return [
+    "## Primitives and layers",
+    "",
+    table(["suite", "task", "one call", "median", "fastest", "slowest", "calls"], rows),
+  ].join("\n");
+}
+
+function rate({ unit, amount }: Pick<Primitive, "unit" | "amount">, ms: number): string {
+  const perSecond = (amount / Math.max(ms, 1e-6)) * 1000;
+  return unit === "bytes" ? `${significant(perSecond / 1e6)} MB/s` : `${significant(perSecond)} /s`;
+}
+
+/** Names of what was measured on a dataset, the tools in their own order, others after them. */
+export function toolsOf(result: BenchResult, dataset: string): readonly string[] {
+  const measured = new Set(
+    result.measurements.filter((cell) => cell.dataset === dataset).map(({ tool }) => tool),
+  );
+  const order = result.tools.map(({ name }) => name);
+  return [...order.filter((name) => measured.delete(name)), ...measured];
+}
+
+export function duration(seconds: number): string {
+  return seconds.toFixed(seconds < 10 ? 2 : 1);
+}
+
+export function megabytes(bytes: number): string {
+  const value = bytes / 1e6;
+  return Math.abs(value) < 10 ? value.toFixed(1) : String(Math.round(value));
+}
+
+function gibibytes(bytes: number): string {
+  return (bytes / 2 ** 30).toFixed(0);
+}
+
+function ratio(mine: number | undefined, theirs: number | undefined): string {
+  return mine === undefined || theirs === undefined || theirs === 0 || mine === 0
+    ? ""
+    : (mine / theirs).toFixed(2);
+}
+
+function significant(value: number): string {
+  return value >= 100
+    ? Math.round(value).toLocaleString("en")
+    : String(Number(value.toPrecision(3)));
+}
+
+/** A Markdown table; all columns but those of names are aligned right. */
+function table(columns: readonly string[], rows: readonly (readonly string[])[]): string {
+  const rule = columns.map((column) => (NAME_COLUMNS.has(column) ? "---" : "---:"));
+  return [columns, rule, ...rows].map(tableRow).join("\n");
+}
+
+function tableRow(cells: readonly string[]): string {
+  return `| ${cells.map((cell) => cell.replaceAll("|", "\\|")).join(" | ")} |`;
+}
+
+const NAME_COLUMNS: ReadonlySet<string> = new Set(["tool", "tools", "data", "suite", "task"]);
