@@ -5,12 +5,14 @@ import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
 import { renderChart } from "./chart.ts";
 import { compare, CONDITIONS, CP } from "./compare.ts";
-import { DATASETS } from "./datasets.ts";
+import { type Dataset, DATASETS } from "./datasets.ts";
 import { measureLayers } from "./layers.ts";
 import { measurePrimitives } from "./primitives.ts";
 import { renderReport } from "./report.ts";
 import { type BenchResult, describeMachine, PHASES } from "./result.ts";
 import { findPrograms, TOOLS } from "./tools.ts";
+
+const QUICK_SCALE = 0.01;
 
 const HELP = `npm run bench -- [command] [options]
 
@@ -22,10 +24,11 @@ const HELP = `npm run bench -- [command] [options]
   report <json>   the Markdown and the charts of a result once more
 
   --full              data of full size, five runs; results go to bench/results
-  --scale <n>         size of the data; 1 is full size (0.03)
+  --scale <n>         size of the data; 1 is full size (${QUICK_SCALE})
   --runs <n>          of the comparison (1)
   --datasets <a,b>    of ${DATASETS.map(({ name }) => name).join(", ")}
-  --tools <a,b>       of ${TOOLS.map(({ name }) => name).join(", ")}
+  --tools <a,b>       of ${TOOLS.map(({ name }) => name).join(", ")};
+                      without variants unless --full or named
   --index <n>         contents in the index of the layers (100000; 10 million with --full)
   --date <date>       in the names of the results (today)
   --out <folder>      where results go
@@ -78,11 +81,11 @@ async function main(): Promise<void> {
   const { full } = values;
   const work = values.work ?? join(tmpdir(), "varve-bench");
   // The memory contract is one of real sizes, whatever else is quick.
-  const size = full || command === "memory" ? 1 : 0.03;
+  const size = full || command === "memory" ? 1 : QUICK_SCALE;
   const settings: Settings = {
     scale: positive(values.scale, size),
     runs: positive(values.runs, full ? 5 : 1),
-    timeMs: full ? 1000 : 60,
+    timeMs: full ? 1000 : 40,
     indexContents: positive(values.index, full ? 10_000_000 : 100_000),
     datasets: chosen(DATASETS, values.datasets, "dataset"),
     tools: chosen(
@@ -109,13 +112,18 @@ async function measureAll(command: string, settings: Settings): Promise<BenchRes
   const tools = settings.tools.filter(
     ({ name, program }) => programs.has(program) && (!memory || name === "varve"),
   );
-  const datasets = settings.datasets.filter(
-    ({ name }) => !memory || name === "image" || name === "tiny",
-  );
+  const datasets = memory ? settings.datasets.filter(isImageOrTiny) : settings.datasets;
   const primitives = [
     ...(wants("primitives") ? await measurePrimitives({ timeMs, log }) : []),
     ...(wants("layers")
-      ? await measureLayers({ ...settings, scale: scale / 3, directory, log })
+      ? await measureLayers({
+          ...settings,
+          // Two say most when it must be quick.
+          datasets: scale < 0.1 ? settings.datasets.filter(isImageOrTiny) : settings.datasets,
+          scale: scale / 3,
+          directory,
+          log,
+        })
       : []),
   ];
   const comparison = compared
@@ -142,6 +150,10 @@ async function measureAll(command: string, settings: Settings): Promise<BenchRes
     ...comparison,
     primitives,
   };
+}
+
+function isImageOrTiny({ name }: Dataset): boolean {
+  return name === "image" || name === "tiny";
 }
 
 function writeResult(result: BenchResult, settings: Settings, command: string): void {
