@@ -7,6 +7,7 @@ const project = (name: string, root: string, include: string[]) => ({
     include,
     exclude: ["**/node_modules/**", "**/dist/**"],
     testTimeout: 180_000,
+    hookTimeout: 180_000,
   },
 });
 
@@ -23,4 +24,4 @@ if (process.env["VARVE_TEST_KOPIA"] !== undefined) {
   projects.push(project("interop", "packages/core", ["test/interop/**/*.test.ts"]));
 }
 
-export default defineConfig({ test: { projects } });
+export default defineConfig({ test: { projects, maxWorkers: 2 } });

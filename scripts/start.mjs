@@ -102,7 +102,7 @@ function backUp(title) {
   const snapshot = JSON.parse(output);
   const { stats, upload } = snapshot;
   const files = stats.cachedFiles + stats.nonCachedFiles;
-  say(`  ${title}: ${files} files and links, ${megabytes(stats.totalSize)}, in ${seconds} s`);
+  say(`  ${title}: ${files} files, ${megabytes(stats.totalSize)}, in ${seconds} s`);
   say(`  unchanged, not even opened: ${stats.cachedFiles}; read: ${stats.nonCachedFiles}`);
   say(
     `  new: ${upload.newContents} contents of ${megabytes(upload.newOriginalBytes)}; already stored: ${upload.dedupedContents}`,

@@ -8,8 +8,8 @@ const { runProgram } = await import("../dist/program.js");
 function capture(name) {
   /** @type {Uint8Array[]} */
   const parts = [];
-  const original = process[name].write;
-  process[name].write = /** @type {typeof original} */ (
+  const stream = process[name];
+  stream.write = /** @type {typeof stream.write} */ (
     (part, encoding, done) => {
       parts.push(typeof part === "string" ? Buffer.from(part) : Buffer.from(part));
       const callback = typeof encoding === "function" ? encoding : done;
@@ -18,15 +18,18 @@ function capture(name) {
     }
   );
   return () => {
-    process[name].write = original;
+    Reflect.deleteProperty(stream, "write"); // the prototype's is the real one
     return Buffer.concat(parts).toString("base64");
   };
 }
 
-process.on("message", async (/** @type {readonly string[]} */ args) => {
+/** @param {readonly string[]} args */
+async function answer(args) {
   const endOutput = capture("stdout");
   const endErrors = capture("stderr");
   process.exitCode = undefined;
   const status = await runProgram(args);
   process.send?.({ status, stdout: endOutput(), stderr: endErrors() });
-});
+}
+
+process.on("message", (/** @type {readonly string[]} */ args) => void answer(args));
