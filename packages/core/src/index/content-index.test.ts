@@ -231,3 +231,48 @@ test("a hundred thousand contents take at most 64 bytes each and are all found",
   expect(entries.filter((entry) => !index.isLive(entry.id))).toEqual([]);
   expect(index.get(entries[count - 1]?.id ?? absent)).toEqual(entries[count - 1]);
 });
+
+describe("packs that are not as long as the index needs", () => {
+  const [a, b, c] = ["aa", "bb", "cc"].map((hex, number) => ({
+    ...base,
+    id: parseContentId(hex.repeat(16)),
+    packOffset: number * 100,
+    packedLength: 100,
+  })) as [ContentInfo, ContentInfo, ContentInfo]; // three, as listed
+  const other = { ...base, id: absent, packBlobId: parseBlobId("p2-s1") };
+  const all = [a, b, c, other];
+
+  test("are told with their sizes; longer ones, deleted entries and unknown packs need nothing", () => {
+    const dead = { ...base, deleted: true, packBlobId: parseBlobId("p3-s1") };
+    const index = indexOf(...all, dead);
+    const needs = index.packNeeds();
+    index.addEntry({ ...base, timestampSeconds: 2000, packBlobId: parseBlobId("p5-s1") }); // later
+    needs.found(parseBlobId("p4-s1"), 5);
+    needs.found(a.packBlobId, 299);
+    expect([...needs.unmet()]).toEqual([
+      ["p1-s1", 299],
+      ["p2-s1", -1],
+    ]);
+    needs.found(a.packBlobId, 300);
+    expect([...needs.unmet().keys()]).toEqual(["p2-s1"]);
+  });
+
+  test("take out what lies beyond their end, until it is stored elsewhere or trusted again", () => {
+    const index = indexOf(...all);
+    const live = (): boolean[] => all.map(({ id }) => index.isLive(id));
+    expect(index.lost()).toEqual({ contents: 0, missingPacks: 0, shortPacks: 0 });
+    index.setPackSizes(
+      new Map([
+        [a.packBlobId, 200],
+        [other.packBlobId, -1],
+      ]),
+    );
+    expect(live()).toEqual([true, true, false, false]);
+    expect(index.lost()).toEqual({ contents: 2, missingPacks: 1, shortPacks: 1 });
+    expect(index.get(c.id)).toEqual(c);
+    index.addEntry({ ...c, timestampSeconds: 1001, packBlobId: parseBlobId("p9-s1") });
+    expect(live()).toEqual([true, true, true, false]);
+    index.setPackSizes(new Map());
+    expect(live()).toEqual([true, true, true, true]);
+  });
+});

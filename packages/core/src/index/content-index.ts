@@ -1,4 +1,5 @@
 import { VarveError } from "../base/errors.ts";
+import type { BlobId } from "../blob/store.ts";
 import { type ContentId, contentKey, type ContentPrefix, hexDigit } from "./content-id.ts";
 import type { ContentInfo } from "./content-info.ts";
 import { parseIndex } from "./index-file.ts";
@@ -10,6 +11,7 @@ import {
   requireStorable,
 } from "./index-layout.ts";
 import { PackNames } from "./pack-names.ts";
+import { PackNeeds } from "./pack-needs.ts";
 import { RefTable, spread } from "./ref-table.ts";
 
 /**
@@ -29,7 +31,7 @@ export interface ContentIndex {
   get(id: ContentId): ContentInfo | undefined;
   /** Whether `get` gives something (or throws). */
   has(id: ContentId): boolean;
-  /** Whether the content can be referred to: present, not deleted, readable. Allocates nothing. */
+  /** Whether the content can be referred to: present, not deleted, readable, in a pack that is long enough. Allocates nothing. */
   isLive(id: ContentId): boolean;
   /** Winning entries in no particular order, live ones only unless `deleted`; `prefix` "" means those without. */
   entries(options?: { prefix?: ContentPrefix; deleted?: boolean }): Iterable<ContentInfo>;
@@ -39,8 +41,23 @@ export interface ContentIndex {
   setWatermark(seconds: number): void;
   /** What was last set: a new entry must be later, to win over one that is hidden. */
   readonly watermarkSeconds: number;
+  /** How many bytes each pack must have for its live entries, as of now: eight bytes a pack. */
+  packNeeds(): PackNeeds;
+  /** From now on only entries within these sizes are live, -1 for a pack that is missing; the rest of the packs is trusted. */
+  setPackSizes(sizes: ReadonlyMap<BlobId, number>): void;
+  /** What {@link setPackSizes} has taken out and no entry has replaced since. */
+  lost(): LostContents;
   /** Bytes held for contents, pack names and look-up tables. */
   readonly memoryBytes: number;
+}
+
+/** Live entries whose bytes cannot be where they should. */
+export interface LostContents {
+  readonly contents: number;
+  /** Packs of theirs that are gone. */
+  readonly missingPacks: number;
+  /** Packs of theirs that end before them. */
+  readonly shortPacks: number;
 }
 
 export function createContentIndex(): ContentIndex {
@@ -80,6 +97,8 @@ class PackedContentIndex implements ContentIndex {
   #key = new Uint32Array(0);
   #prefix = 0;
   readonly #fields: EntryFields = emptyFields();
+  /** By number: packs that are shorter than their entries say. */
+  #packSizes: ReadonlyMap<number, number> = new Map();
   readonly #hashOf = (ref: number): number => {
     const slab = this.#slabOf(ref);
     const base = this.#baseOf(ref);
@@ -147,10 +166,36 @@ class PackedContentIndex implements ContentIndex {
     if (ref < 0) {
       return false;
     }
-    const slab = this.#slabOf(ref);
-    const base = this.#baseOf(ref);
-    const format = this.#formats[this.#word(slab, base, META) & 0xffff];
-    return this.#word(slab, base, PLACE) < 2 ** 31 && format?.encryptionKeyId === 0;
+    return this.#isUsable(ref) && !this.#isLost(ref);
+  }
+
+  packNeeds(): PackNeeds {
+    const ends = new Float64Array(this.#packs.count);
+    for (let ref = 0; ref < this.#count; ref++) {
+      if (this.#isUsable(ref)) {
+        const pack = this.#word(this.#slabOf(ref), this.#baseOf(ref), PACK);
+        // At least 1: a pack of empty contents must be there too.
+        ends[pack] = Math.max(ends[pack] as number, this.#endOf(ref), 1); // pack < count
+      }
+    }
+    return new PackNeeds(this.#packs, ends);
+  }
+
+  setPackSizes(sizes: ReadonlyMap<BlobId, number>): void {
+    this.#packSizes = new Map(Array.from(sizes, ([id, size]) => [this.#packs.intern(id), size]));
+  }
+
+  lost(): LostContents {
+    const packs = new Set<number>();
+    let contents = 0;
+    for (let ref = 0; this.#packSizes.size > 0 && ref < this.#count; ref++) {
+      if (this.#isUsable(ref) && this.#isLost(ref)) {
+        contents += 1;
+        packs.add(this.#word(this.#slabOf(ref), this.#baseOf(ref), PACK));
+      }
+    }
+    const missingPacks = [...packs].filter((pack) => this.#packSizes.get(pack) === -1).length;
+    return { contents, missingPacks, shortPacks: packs.size - missingPacks };
   }
 
   *entries(
@@ -333,6 +378,29 @@ class PackedContentIndex implements ContentIndex {
       text += word.toString(16).padStart(Math.min(8, digits), "0");
     }
     return text as ContentId; // it came in as one
+  }
+
+  /** Neither deleted nor under a key that nobody has. */
+  #isUsable(ref: number): boolean {
+    const slab = this.#slabOf(ref);
+    const base = this.#baseOf(ref);
+    const format = this.#formats[this.#word(slab, base, META) & 0xffff];
+    return this.#word(slab, base, PLACE) < 2 ** 31 && format?.encryptionKeyId === 0;
+  }
+
+  #isLost(ref: number): boolean {
+    if (this.#packSizes.size === 0) {
+      return false;
+    }
+    const size = this.#packSizes.get(this.#word(this.#slabOf(ref), this.#baseOf(ref), PACK));
+    return size !== undefined && size < this.#endOf(ref);
+  }
+
+  /** Where the content ends in its pack. */
+  #endOf(ref: number): number {
+    const slab = this.#slabOf(ref);
+    const base = this.#baseOf(ref);
+    return (this.#word(slab, base, PLACE) % 2 ** 31) + this.#word(slab, base, PACKED);
   }
 
   #isHidden(ref: number): boolean {

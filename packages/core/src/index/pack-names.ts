@@ -19,16 +19,22 @@ export class PackNames {
     return this.#slabs.length * SLAB_BYTES + this.#places.byteLength + this.#table.memoryBytes;
   }
 
+  get count(): number {
+    return this.#count;
+  }
+
   /** The reference of `name`, new or known. */
   intern(name: BlobId): number {
-    let ref: number;
+    const ref = this.find(name);
+    return ref < 0 ? this.#add(name) : ref;
+  }
+
+  /** -1 for a name that is not known. */
+  find(name: BlobId): number {
     const hash = hashText(name);
     for (let slot = this.#table.slotOf(hash); ; slot = this.#table.next(slot)) {
-      ref = this.#table.at(slot);
-      if (ref < 0) {
-        return this.#add(name);
-      }
-      if (this.#equals(ref, name)) {
+      const ref = this.#table.at(slot);
+      if (ref < 0 || this.#equals(ref, name)) {
         return ref;
       }
     }
