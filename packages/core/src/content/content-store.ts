@@ -1,6 +1,7 @@
 import type { CallOptions } from "../base/environment.ts";
 import type { Codec } from "../compression/codec.ts";
 import type { ContentId, ContentPrefix } from "../index/content-id.ts";
+import type { LostContents } from "../index/content-index.ts";
 import type { ContentInfo } from "../index/content-info.ts";
 
 /** A content that is ready for a pack: compressed, encrypted and error-corrected as the repository asks. */
@@ -30,7 +31,8 @@ export interface ContentStore {
   /**
    * Asks, for each id, whether the caller must append it: true means new and now owned by the caller, who must
    * `append` it before `flush`; false means stored, or on its way in another's hands. Synchronous, so that two workers can never
-   * both own a content. An id whose index entry is deleted counts as new (spec §8.3).
+   * both own a content. An id whose index entry is deleted counts as new (spec §8.3), as does one that
+   * `auditPacks` has found to be lost.
    */
   claim(ids: readonly ContentId[]): boolean[];
   /**
@@ -53,6 +55,16 @@ export interface ContentStore {
   read(id: ContentId, options?: CallOptions): Promise<Uint8Array>;
   /** The live or deleted entry that wins the merge, pending ones included. */
   info(id: ContentId): ContentInfo | undefined;
+  /** Whether an object may refer to the content without writing it: its entry is live and not known to be lost. */
+  isStored(id: ContentId): boolean;
+  /**
+   * Compares the index with a listing of the packs: contents in packs that are missing or too short are lost, and count as not
+   * stored until they are written anew or the next audit finds them. Costs a listing of prefixes `p` and `q` (on an object
+   * store one request a thousand packs), and, when anything is lost, a `refresh`: maintenance may have moved it.
+   */
+  auditPacks(options?: CallOptions): Promise<LostContents>;
+  /** What the last audit found to be lost and nobody has stored anew. */
+  lost(): LostContents;
   /** Winning entries; `deleted` adds those marked deleted. */
   entries(options?: { prefix?: ContentPrefix; deleted?: boolean }): Iterable<ContentInfo>;
   /** Decodes bytes read from a pack for `info`: error correction, decryption, decompression, hash check. Throws `corrupt`. */

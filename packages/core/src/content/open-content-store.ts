@@ -9,7 +9,11 @@ import type { Crypto } from "../crypto/registry.ts";
 import type { RepositoryFormat } from "../format/format.ts";
 import type { Sealer } from "../format/sealer.ts";
 import { type ContentId, type ContentPrefix, contentIdOf } from "../index/content-id.ts";
-import { type ContentIndex, createContentIndex } from "../index/content-index.ts";
+import {
+  type ContentIndex,
+  createContentIndex,
+  type LostContents,
+} from "../index/content-index.ts";
 import type { ContentInfo } from "../index/content-info.ts";
 import { shardIndex } from "../index/index-writer.ts";
 import { Claims } from "./claims.ts";
@@ -156,6 +160,33 @@ class PackContentStore implements OpenContentStore {
 
   info(id: ContentId): ContentInfo | undefined {
     return this.#index.get(id);
+  }
+
+  isStored(id: ContentId): boolean {
+    return this.#index.isLive(id);
+  }
+
+  async auditPacks({ signal }: CallOptions = {}): Promise<LostContents> {
+    // Taken at one moment before the listing: whatever an index names by then was stored, or is still in our hands.
+    const needs = this.#index.packNeeds();
+    for (const id of this.#writer.unstoredPacks) {
+      needs.found(id, Number.POSITIVE_INFINITY);
+    }
+    for (const prefix of ["p", "q"]) {
+      for await (const { id, size } of this.#options.store.list(prefix, { signal })) {
+        needs.found(id, size);
+      }
+    }
+    const unmet = needs.unmet();
+    if (unmet.size > 0) {
+      await this.refresh({ signal });
+    }
+    this.#index.setPackSizes(unmet);
+    return this.#index.lost();
+  }
+
+  lost(): LostContents {
+    return this.#index.lost();
   }
 
   entries(options: { prefix?: ContentPrefix; deleted?: boolean } = {}): Iterable<ContentInfo> {

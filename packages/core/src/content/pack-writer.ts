@@ -55,8 +55,10 @@ export class PackWriter {
   readonly #stop = new AbortController();
   /** Sealed bytes of contents whose pack is not stored yet. */
   readonly #inFlight = new Map<ContentId, SealedContent>();
+  /** Open, or on their way. */
+  readonly #unstored = new Set<BlobId>();
   #session: WriteSession | undefined;
-  #unstoredPacks = 0;
+  #closedPacks = 0;
   #failure: { readonly error: unknown } | undefined;
 
   constructor(options: PackWriterOptions) {
@@ -72,6 +74,7 @@ export class PackWriter {
     if (pack === undefined) {
       pack = new PackBuilder({ kind, sessionId: session.id, ...this.#options });
       session.open.set(kind, pack);
+      this.#unstored.add(pack.id);
     }
     this.#inFlight.set(content.id, content);
     return pack.add(content, options);
@@ -84,6 +87,11 @@ export class PackWriter {
   /** What `add` was given for a content that is not in storage yet. */
   inFlight(id: ContentId): SealedContent | undefined {
     return this.#inFlight.get(id);
+  }
+
+  /** Packs that entries may name already though they are not in storage. */
+  get unstoredPacks(): Iterable<BlobId> {
+    return this.#unstored;
   }
 
   /** Closes the packs that are full and starts to store them. */
@@ -102,7 +110,7 @@ export class PackWriter {
 
   /** Waits while more packs are closed than may be on their way: the only thing that slows a producer down. */
   async room({ signal }: CallOptions = {}): Promise<void> {
-    if (this.#unstoredPacks > PACK_UPLOADS) {
+    if (this.#closedPacks > PACK_UPLOADS) {
       // First come, first served: this slot is free only after every closed pack has had one.
       await this.#slots.acquire(1, { signal });
       this.#slots.release(1);
@@ -158,11 +166,11 @@ export class PackWriter {
   }
 
   #start(session: WriteSession, pack: PackBuilder): void {
-    this.#unstoredPacks++;
+    this.#closedPacks++;
     const upload: Promise<void> = this.#upload(session, pack)
       .catch((error: unknown) => this.fail(error))
       .finally(() => {
-        this.#unstoredPacks--;
+        this.#closedPacks--;
         session.uploads.delete(upload);
       });
     session.uploads.add(upload);
@@ -177,6 +185,7 @@ export class PackWriter {
       await session.marker;
       const { id, parts, entries } = pack.finish(sealer);
       await store.put(id, parts, { signal: this.#stop.signal });
+      this.#unstored.delete(id);
       this.count(totalLength(parts));
       for (const entry of entries) {
         session.index.addEntry(entry);

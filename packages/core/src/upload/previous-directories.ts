@@ -17,11 +17,19 @@ export class PreviousDirectories {
   }
 
   /** The stored object of the first earlier entry that the live one equals (behaviour §1.3). */
-  unchanged(live: SourceEntry): ObjectId | undefined {
+  async unchanged(
+    live: SourceEntry,
+    options: { readonly checkPieces: boolean; readonly signal: AbortSignal },
+  ): Promise<ObjectId | undefined> {
     const key = nameKey(live);
     for (const directory of this.#directories) {
       const earlier = directory.get(key);
-      if (earlier !== undefined && equalMetadata(live, earlier) && this.#isStored(earlier.object)) {
+      if (
+        earlier !== undefined &&
+        equalMetadata(live, earlier) &&
+        this.#isStored(earlier.object) &&
+        (!options.checkPieces || (await this.#hasAllPieces(earlier.object, options)))
+      ) {
         return earlier.object;
       }
     }
@@ -40,7 +48,22 @@ export class PreviousDirectories {
 
   /** Kopia trusts the earlier snapshot; looking into the index costs little and heals a file whose content was lost. */
   #isStored(object: ObjectId): boolean {
-    return this.#repository.contents.info(splitObjectId(object).contentId)?.deleted === false;
+    return this.#repository.contents.isStored(splitObjectId(object).contentId);
+  }
+
+  async #hasAllPieces(object: ObjectId, { signal }: { signal: AbortSignal }): Promise<boolean> {
+    const { contents, objects } = this.#repository;
+    try {
+      for await (const id of objects.contents(object, { signal })) {
+        if (!contents.isStored(id)) {
+          return false;
+        }
+      }
+      return true;
+    } catch {
+      signal.throwIfAborted();
+      return false; // the index of its pieces is damaged: the file is at hand
+    }
   }
 }
 

@@ -1,4 +1,5 @@
 import type { ContentStats } from "../content/content-store.ts";
+import type { LostContents } from "../index/content-index.ts";
 import type { Repository } from "../repository/repository.ts";
 import { Tally } from "./tally.ts";
 import type { UploadError, UploadOptions, UploadProgress } from "./upload-options.ts";
@@ -29,6 +30,8 @@ export class UploadSession {
   #lastProgressMs = Number.NEGATIVE_INFINITY;
   #phase: UploadProgress["phase"] = "files";
   currentPath = "";
+  /** What was lost from storage when the upload began. */
+  lost: LostContents = { contents: 0, missingPacks: 0, shortPacks: 0 };
 
   constructor(repository: Repository, options: UploadOptions) {
     this.repository = repository;
@@ -145,6 +148,11 @@ export class UploadSession {
       uploadedBlobs: now.uploadedBlobs - before.uploadedBlobs,
       uploadedBytes: now.uploadedBytes - before.uploadedBytes,
     };
+  }
+
+  countStoredAnew(): number {
+    const { contents } = this.lost;
+    return contents === 0 ? 0 : Math.max(0, contents - this.repository.contents.lost().contents);
   }
 
   enterPhase(phase: UploadProgress["phase"]): void {

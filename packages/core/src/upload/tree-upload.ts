@@ -226,7 +226,12 @@ export class TreeUpload {
     const { sizeBytes } = source.meta;
     session.currentPath = path;
     session.reportProgress();
-    const unchanged = this.#hashAnyway() ? undefined : previous.unchanged(source);
+    const unchanged = this.#hashAnyway()
+      ? undefined
+      : await previous.unchanged(source, {
+          checkPieces: session.lost.contents > 0,
+          signal: session.signal,
+        });
     if (unchanged !== undefined) {
       session.tally.addCached(sizeBytes);
       directory.entries.push(storedEntry(source, { type, object: unchanged, sizeBytes }));

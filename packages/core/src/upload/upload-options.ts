@@ -1,6 +1,7 @@
 import type { CallOptions } from "../base/environment.ts";
 import type { ErrorCode } from "../base/errors.ts";
 import type { ContentStats } from "../content/content-store.ts";
+import type { LostContents } from "../index/content-index.ts";
 import type { PolicyTree } from "../policy/policy-tree.ts";
 import type { Snapshot, SnapshotSource, SnapshotStats } from "../snapshot/snapshot-manifest.ts";
 import type { SourceEntry } from "../source/source-entry.ts";
@@ -24,6 +25,11 @@ export interface UploadOptions extends CallOptions {
   readonly forceHashPercent?: number | undefined;
   /** Jobs of files in flight; the executor's own number is the limit. Left out: `maxParallelFileReads` of the policy. */
   readonly parallel?: number | undefined;
+  /**
+   * Compares the index with a listing of the packs first, so that data whose pack is gone is not taken for stored but stored anew
+   * from the source. Costs a listing of all packs (on an object store one request a thousand packs). Default true.
+   */
+  readonly checkPacks?: boolean | undefined;
   /** At most, and left out, 45 minutes. */
   readonly checkpointIntervalMs?: number | undefined;
   /** The snapshot ends as `limit reached` before the file that would bring the bytes read above this. */
@@ -83,6 +89,8 @@ export interface UploadReport {
   readonly stats: SnapshotStats;
   /** What this upload added to the counts of the content store. */
   readonly contentStats: ContentStats;
+  /** What was missing in storage when the upload began; zeros when `checkPacks` is false. Other snapshots may need the rest. */
+  readonly lost: LostContents & { /** Contents. */ readonly storedAnew: number };
   readonly skipped: SkippedCounts;
   /** Snapshots that retention deleted, this one's checkpoints among them. */
   readonly expired: number;

@@ -33,6 +33,9 @@ async function uploadInSession(
   options: UploadOptions,
 ): Promise<UploadReport> {
   const { repository, signal, tally } = session;
+  if (options.checkPacks ?? true) {
+    session.lost = await repository.contents.auditPacks({ signal });
+  }
   const policy = options.policy ?? (await loadPolicyTree(repository, options.source, { signal }));
   const previous = options.previous ?? (await findPrevious(repository, options, signal));
   const draft = new SnapshotDraft(session, options);
@@ -69,6 +72,7 @@ async function uploadInSession(
     errors: tally.errors,
     stats: snapshot.stats,
     contentStats: session.contentStats(),
+    lost: { ...session.lost, storedAnew: session.countStoredAnew() },
     skipped: { ...tally.skipped },
     expired: tally.expired,
     checkpoints: tally.checkpoints,
