@@ -46,6 +46,7 @@ interface CreateOptions {
   readonly checkpointInterval?: number;
   readonly uploadLimitMb?: number;
   readonly failFast: boolean;
+  readonly checkPacks: boolean;
   readonly stdinFile?: string;
   readonly overrideSource?: string;
   readonly json: boolean;
@@ -71,6 +72,10 @@ export function createCommand(command: Command): void {
     .option("--stdin-file <name>", "back up standard input as a file of this name")
     .option("--override-source <user@host:/path>", "record this in place of the real source");
   addSwitch(command, "fail-fast", { on: false, help: "stop at the first error" });
+  addSwitch(command, "check-packs", {
+    on: true,
+    help: "spare the listing of the packs that finds data which is lost from storage",
+  });
   addSwitch(command, "json", { on: false, help: "print one JSON document" });
   addSwitch(command, "json-verbose", { on: false, help: "with counts of the upload in it" });
   command.action(async (paths: readonly string[]) => {
@@ -203,6 +208,7 @@ function uploadOptionsOf(
     uploadLimitBytes:
       options.uploadLimitMb === undefined ? undefined : options.uploadLimitMb * 2 ** 20,
     failFast: options.failFast,
+    checkPacks: options.checkPacks,
     onProgress: (state) => progress.update(state),
   };
 }

@@ -13,6 +13,7 @@ export function reportJson(report: UploadReport, options: { readonly stats: bool
     upload: {
       saved,
       ...contentStats,
+      lost: report.lost,
       skipped,
       expired,
       checkpoints,
@@ -37,6 +38,7 @@ export function printReport(report: UploadReport, options: { readonly quiet: boo
   if (untold > 0) {
     process.stderr.write(`varve: and ${untold} errors more\n`);
   }
+  printLost(report);
   if (snapshot.incomplete !== undefined) {
     process.stderr.write(
       `varve: the snapshot is incomplete (${snapshot.incomplete}): the same command goes on from here\n`,
@@ -46,6 +48,16 @@ export function printReport(report: UploadReport, options: { readonly quiet: boo
   }
   if (!options.quiet) {
     printText(report);
+  }
+}
+
+/** Older snapshots may need more than this one has stored anew. */
+function printLost({ lost }: UploadReport): void {
+  const { missingPacks, shortPacks, contents, storedAnew } = lost;
+  if (contents > 0) {
+    process.stderr.write(
+      `varve: warning: ${counted(missingPacks, "pack")} missing from storage and ${shortPacks} cut short: ${storedAnew} of ${counted(contents, "lost content")} stored anew from the source; \`varve snapshot verify\` tells which snapshots need the rest\n`,
+    );
   }
 }
 
