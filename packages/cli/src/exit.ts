@@ -1,4 +1,4 @@
-import { VarveError } from "@varve/core";
+import type { VarveError } from "@varve/core";
 
 /** Everything asked for was done. */
 export const EXIT_OK = 0;
@@ -17,8 +17,13 @@ export function describeError(error: unknown): string {
   if (process.env["VARVE_DEBUG"] === "1" && error instanceof Error) {
     return error.stack ?? error.message;
   }
-  if (error instanceof VarveError) {
+  if (isVarveError(error)) {
     return `${error.message} [${error.code}]`;
   }
   return error instanceof Error ? error.message : String(error);
+}
+
+/** By its name: importing the class would load all of core for `--version` and `--help`. */
+function isVarveError(error: unknown): error is VarveError {
+  return error instanceof Error && error.name === "VarveError" && "code" in error;
 }

@@ -91,10 +91,11 @@ async function automaticProviders(
   const needed = unknown.length > 0 || hashes === undefined ? HASH_NAMES : wasmHashes;
   const oracle = large ?? (needed.length > 0 ? await openNoble() : undefined);
   const wasm =
-    oracle &&
-    (await ifPresent(async () =>
-      (await import("./wasm-provider.ts")).openWasmProvider({ oracle, hashes: needed }),
-    ));
+    oracle === undefined || needed.length === 0
+      ? undefined // not even loaded, which takes 50 ms
+      : await ifPresent(async () =>
+          (await import("./wasm-provider.ts")).openWasmProvider({ oracle, hashes: needed }),
+        );
   const native = wasm === undefined ? large : await openNative(wasm);
   const isCovered = namesUnknownTo([native, node, wasm]).length === 0;
   const noble = isCovered && hashes !== undefined ? undefined : await openNoble();

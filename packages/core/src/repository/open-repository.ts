@@ -46,12 +46,12 @@ export async function openRepository(
   options: OpenRepositoryOptions,
 ): Promise<Repository> {
   const { password, signal } = options;
-  const codecs = await openCodecs();
-  const format = await readFormat(store, {
-    password,
-    crypto: await openCrypto({ hashes: [] }),
-    signal,
-  });
+  const unlocking = await openCrypto({ hashes: [] });
+  // The key is derived in the thread pool: a tenth of a second in which this thread can load what it needs next.
+  const [format, codecs] = await Promise.all([
+    readFormat(store, { password, crypto: unlocking, signal }),
+    openCodecs(),
+  ]);
   const crypto = await openCrypto({ hashes: [format.hash] });
   return await openWithFormat(store, format, { ...options, crypto, codecs });
 }
