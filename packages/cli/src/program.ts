@@ -83,25 +83,7 @@ const GROUPS: readonly Group[] = [
 
 /** Runs one command line (without the program's own name) and gives the exit status. */
 export async function runProgram(args: readonly string[]): Promise<number> {
-  const program = new Command("varve")
-    .description("Deduplicated, compressed, encrypted backups in Kopia's repository format")
-    .version(await version(), "--version", "print the version")
-    .option("--config-file <path>", "which connection to use (VARVE_CONFIG_PATH)")
-    .option("--password-file <path>", "read the repository password from this file")
-    .option("-p, --password <password>", "repository password; prefer VARVE_PASSWORD or a file")
-    .option("--no-progress", "no progress on standard error")
-    .addOption(new Option("--dangerous-commands <enabled>").hideHelp())
-    .showHelpAfterError("(see --help)")
-    .exitOverride();
-  const wanted = args.find((arg) => groupOf(arg) !== undefined);
-  for (const group of GROUPS) {
-    const command = program.command(group.name).description(group.description).exitOverride();
-    command.aliases([...(group.aliases ?? [])]);
-    if (wanted !== undefined && groupOf(wanted) === group) {
-      (await group.load())(command);
-    }
-  }
-  inheritExitOverride(program);
+  const { program } = await createProgram();
   try {
     await program.parseAsync([...args], { from: "user" });
     return typeof process.exitCode === "number" ? process.exitCode : EXIT_OK;
@@ -114,15 +96,66 @@ export async function runProgram(args: readonly string[]): Promise<number> {
   }
 }
 
-function groupOf(arg: string): Group | undefined {
-  return GROUPS.find((group) => group.name === arg || group.aliases?.includes(arg) === true);
+/** Every command with its options: what the documents must tell. */
+export async function loadWholeProgram(): Promise<Command> {
+  const { program, load } = await createProgram();
+  for (const command of program.commands) {
+    await load(command);
+  }
+  return program;
 }
 
-function inheritExitOverride(command: Command): void {
-  for (const child of command.commands) {
-    child.exitOverride();
-    inheritExitOverride(child);
-  }
+async function createProgram(): Promise<{
+  readonly program: Command;
+  /** Adds to a command of `program` what it has below it. */
+  readonly load: (command: Command) => Promise<void>;
+}> {
+  const program = new Command("varve")
+    .description("Deduplicated, compressed, encrypted backups in Kopia's repository format")
+    .version(await version(), "--version", "print the version")
+    .option("--config-file <path>", "which connection to use (VARVE_CONFIG_PATH)")
+    .option("--password-file <path>", "read the repository password from this file")
+    .option("-p, --password <password>", "repository password; prefer VARVE_PASSWORD or a file")
+    .option("--no-progress", "no progress on standard error")
+    .addOption(new Option("--dangerous-commands <enabled>").hideHelp())
+    .showHelpAfterError("(see --help)")
+    .configureOutput({ outputError: (text, write) => write(text.replace(/^error: /, "varve: ")) })
+    .exitOverride();
+  const groups = new Map(
+    GROUPS.map((group) => {
+      const command = program.command(group.name).description(group.description);
+      return [command.aliases(group.aliases ?? []), group] as const;
+    }),
+  );
+  const load = async (command: Command): Promise<void> => {
+    (await groups.get(command)?.load())?.(command);
+  };
+  // Commander itself says which group is meant: the first argument that is no value of an option.
+  program.hook("preSubcommand", async (_program, command) => load(command));
+  addHelpCommand(program, load);
+  return { program, load };
+}
+
+/** Instead of commander's own, which knows neither what is not loaded nor what is deeper than one level. */
+function addHelpCommand(program: Command, load: (command: Command) => Promise<void>): void {
+  program
+    .command("help")
+    .argument("[command...]", "what to explain")
+    .description("display help for a command")
+    .action(async (names: readonly string[]) => {
+      let command = program;
+      for (const name of names) {
+        const child = command.commands.find(
+          (known) => known.name() === name || known.aliases().includes(name),
+        );
+        if (child === undefined) {
+          return command.error(`error: unknown command '${name}'`);
+        }
+        await load(child);
+        command = child;
+      }
+      return command.help();
+    });
 }
 
 async function version(): Promise<string> {

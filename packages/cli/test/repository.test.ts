@@ -356,6 +356,6 @@ test("a command line that cannot be understood ends with 2", async () => {
   ]) {
     const { status, stdout, stderr } = await shared.run(args);
     expect({ args, status, stdout }).toEqual({ args, status: 2, stdout: "" });
-    expect(stderr).toContain("error: ");
+    expect(stderr).toContain("varve: ");
   }
 });

@@ -210,7 +210,7 @@ describe("snapshot create", () => {
   ])("%j is a usage error", async (args) => {
     const { status, stdout, stderr } = await cli.run(["snapshot", "create", "docs", ...args]);
     expect({ status, stdout }).toEqual({ status: 2, stdout: "" });
-    expect(stderr).toMatch(/^error: /);
+    expect(stderr).toMatch(/^varve: /);
   });
 
   test.each([
