@@ -1,7 +1,14 @@
 import { utf8 } from "../base/bytes.ts";
 import { VarveError, errorMessage } from "../base/errors.ts";
 import { JsonRecord, goJsonText } from "../base/json.ts";
-import { entryFromJson, entryToJson, summaryFromJson, summaryToJson } from "./entry-json.ts";
+import {
+  entryFromJson,
+  entryToJson,
+  isExactEntry,
+  isExactSummary,
+  summaryFromJson,
+  summaryToJson,
+} from "./entry-json.ts";
 import { bytesOfName, compareNames, nameKey, nameOfBytes, nameProblem } from "./entry-name.ts";
 import type { DirectoryEntry, DirectorySummary } from "./entry.ts";
 import { EMPTY_SUMMARY } from "./summary.ts";
@@ -25,6 +32,8 @@ export interface DirectoryRecord {
   readonly entries: readonly DirectoryEntry[];
   readonly summary: DirectorySummary;
   readonly damaged: readonly DamagedEntry[];
+  /** True when the record says nothing that the members above do not hold. */
+  readonly exact: boolean;
 }
 
 /**
@@ -59,7 +68,10 @@ export function parseDirectory(bytes: Uint8Array, what: string): DirectoryRecord
   const entries: DirectoryEntry[] = [];
   const damaged: DamagedEntry[] = [];
   const seen = new Set<string>();
+  let exact =
+    json.keys().join() === "stream,entries,summary" && isExactSummary(json.raw("summary"));
   for (const value of json.array("entries") ?? []) {
+    exact &&= isExactEntry(value);
     try {
       const entry = entryFromJson(value);
       const key = nameKey(entry);
@@ -74,7 +86,8 @@ export function parseDirectory(bytes: Uint8Array, what: string): DirectoryRecord
       damaged.push({ name: foundName(value), reason: errorMessage(error) });
     }
   }
-  return { entries, summary: summaryFromJson(json.raw("summary")) ?? EMPTY_SUMMARY, damaged };
+  const summary = summaryFromJson(json.raw("summary")) ?? EMPTY_SUMMARY;
+  return { entries, summary, damaged, exact: exact && damaged.length === 0 };
 }
 
 /** A copy of the entries, checked, with texts made unique: `a\xff` and `a\xfe` are both `a\ufffd` to Kopia. */

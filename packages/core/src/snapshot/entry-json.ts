@@ -111,16 +111,31 @@ function parseMode(value: unknown): number {
   if (value == null) {
     return 0;
   }
-  const digits = text(value, "mode");
-  if (!/^0[0-7]{0,11}$/.test(digits)) {
-    throw new VarveError("corrupt", "mode is not an octal number");
-  }
-  const goMode = Number.parseInt(digits, 8);
+  const goMode = parseOctal(text(value, "mode"));
   let mode = goMode & 0o777;
+  if (mode === goMode) {
+    return mode;
+  }
   for (const [posix, go] of SPECIAL_BITS) {
     mode |= (goMode & go) === 0 ? 0 : posix;
   }
   return mode;
+}
+
+/** A zero and up to eleven digits. Every entry has one: no regular expression. */
+function parseOctal(digits: string): number {
+  let value = 0;
+  for (let index = 0; index < digits.length; index++) {
+    const digit = digits.charCodeAt(index) - 0x30;
+    if (!(digit >= 0 && digit < 8)) {
+      value = Number.NaN;
+    }
+    value = value * 8 + digit;
+  }
+  if (Number.isNaN(value) || digits.length > 12 || !digits.startsWith("0")) {
+    throw new VarveError("corrupt", "mode is not an octal number");
+  }
+  return value;
 }
 
 function entryType(value: unknown): EntryMeta["type"] {
@@ -194,7 +209,7 @@ function textOrEmpty(value: unknown): string {
 
 /** JSON allows an escaped half of a surrogate pair; Go replaces it as we do. */
 function wellFormed(name: string): string {
-  return name.replace(/\p{Surrogate}/gu, "\ufffd");
+  return /[\ud800-\udfff]/.test(name) ? name.replace(/\p{Surrogate}/gu, "\ufffd") : name;
 }
 
 function shown(value: unknown): string {
@@ -207,6 +222,17 @@ const EXACT_KEYS: ReadonlySet<string> = new Set(
     "files symlinks dirs maxTime incomplete numFailed numIgnoredErrors errors path error"
   ).split(" "),
 );
+
+/** False when an entry or its summary has members that are not exactly ours, which writing it anew would change. */
+export function isExactEntry(value: unknown): boolean {
+  const json = members(value);
+  return json === value && (json?.["summ"] == null || isExactSummary(json["summ"]));
+}
+
+/** The same of a summary. */
+export function isExactSummary(value: unknown): boolean {
+  return members(value) === value;
+}
 
 /** The members of a JSON object, with lower-case copies of keys that are not exactly ours: Go matches in any case. */
 function members(value: unknown): Readonly<Record<string, unknown>> | undefined {

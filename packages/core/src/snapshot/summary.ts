@@ -32,7 +32,10 @@ export function buildSummary(options: {
   readonly incomplete?: string | undefined;
 }): DirectorySummary {
   const failures = options.failures ?? [];
-  const total = options.entries.reduce(addToSummary, EMPTY_SUMMARY);
+  const total: Total = { ...EMPTY_SUMMARY };
+  for (const entry of options.entries) {
+    addEntry(total, entry);
+  }
   const ignored = failures.filter((failure) => failure.ignored).length;
   return {
     ...total,
@@ -47,20 +50,27 @@ export function buildSummary(options: {
   };
 }
 
-/** `summary` with one more child entry counted; `errors` are neither sorted nor cut. */
-function addToSummary(summary: DirectorySummary, entry: DirectoryEntry): DirectorySummary {
-  const below = entry.type === "directory" ? (entry.summary ?? EMPTY_SUMMARY) : EMPTY_SUMMARY;
-  return {
-    sizeBytes: summary.sizeBytes + below.sizeBytes + (entry.type === "file" ? entry.sizeBytes : 0),
-    files: summary.files + below.files + (entry.type === "file" ? 1 : 0),
-    symlinks: summary.symlinks + below.symlinks + (entry.type === "symlink" ? 1 : 0),
-    directories: summary.directories + below.directories,
-    maxTimeNs: latest(latest(summary.maxTimeNs, entry.mtimeNs), below.maxTimeNs),
-    ...(summary.incomplete === undefined ? {} : { incomplete: summary.incomplete }),
-    failed: summary.failed + below.failed,
-    ignoredErrors: summary.ignoredErrors + below.ignoredErrors,
-    errors: below.errors.length === 0 ? summary.errors : [...summary.errors, ...below.errors],
-  };
+type Total = { -readonly [name in keyof DirectorySummary]: DirectorySummary[name] };
+
+/** Counts one more child entry; `errors` are neither sorted nor cut. */
+function addEntry(total: Total, entry: DirectoryEntry): void {
+  total.maxTimeNs = latest(total.maxTimeNs, entry.mtimeNs);
+  if (entry.type === "file") {
+    total.files += 1;
+    total.sizeBytes += entry.sizeBytes;
+  } else if (entry.type === "symlink") {
+    total.symlinks += 1;
+  } else if (entry.summary !== undefined) {
+    const below = entry.summary;
+    total.sizeBytes += below.sizeBytes;
+    total.files += below.files;
+    total.symlinks += below.symlinks;
+    total.directories += below.directories;
+    total.maxTimeNs = latest(total.maxTimeNs, below.maxTimeNs);
+    total.failed += below.failed;
+    total.ignoredErrors += below.ignoredErrors;
+    total.errors = below.errors.length === 0 ? total.errors : [...total.errors, ...below.errors];
+  }
 }
 
 /** What Kopia records for the root of a snapshot that is a single file. */

@@ -1,11 +1,13 @@
 import { assert } from "../base/errors.ts";
-import type { ObjectId } from "../object/object-id.ts";
+import { contentPrefix } from "../index/content-id.ts";
+import { type ObjectId, splitObjectId } from "../object/object-id.ts";
 import type { PolicyTree } from "../policy/policy-tree.ts";
 import type { Repository } from "../repository/repository.ts";
 import { encodeDirectory } from "../snapshot/directory.ts";
 import type { DirectoryEntry, DirectorySummary, EntryMeta } from "../snapshot/entry.ts";
 import { buildSummary, type FailedEntry } from "../snapshot/summary.ts";
 import type { SourceEntry } from "../source/source-entry.ts";
+import { type EarlierRecord, saysTheSame } from "./earlier-record.ts";
 import { metadataCodec } from "./file-options.ts";
 
 /**
@@ -22,6 +24,8 @@ export class OpenDirectory {
   readonly entries: DirectoryEntry[] = [];
   readonly failures: FailedEntry[] = [];
   readonly openChildren: Set<OpenDirectory> = new Set();
+  /** The record that this one may turn out to equal. */
+  earlier: EarlierRecord | undefined;
   /** What the walk's end has taken of the budget for entries that wait. */
   heldEntries = 0;
   /** Why the directory cannot be in the snapshot, though some of it may have been read. */
@@ -55,6 +59,12 @@ export class OpenDirectory {
     }
   }
 
+  /** When the walk has come to its end. With a file on its way the record may be long, and is not what will be written. */
+  keepEarlier(earlier: EarlierRecord | undefined): void {
+    const settled = this.entries.length + this.openChildren.size;
+    this.earlier = earlier?.record.entries.length === settled ? earlier : undefined;
+  }
+
   pathOf(name: string): string {
     return this.path === "" ? name : `${this.path}/${name}`;
   }
@@ -86,6 +96,14 @@ export function storedEntry(
   };
 }
 
+/** {@link storedEntry} of a file or link that is as it was: the earlier entry itself, when it says no less and no more. */
+export function unchangedEntry(source: SourceEntry, earlier: DirectoryEntry): DirectoryEntry {
+  const { type, object, sizeBytes, summary } = earlier;
+  return source.nameBytes === undefined && summary === undefined
+    ? earlier
+    : storedEntry(source, { type, object, sizeBytes });
+}
+
 /** Writes a record of `entries` (spec §6.4) and gives the entry of the directory in its parent. */
 export async function writeDirectory(
   repository: Repository,
@@ -100,6 +118,15 @@ export async function writeDirectory(
   const { entries, failures, incomplete, signal } = options;
   const { mtimeNs } = directory.source.meta;
   const summary = buildSummary({ entries, failures, incomplete, mtimeNs });
+  const { earlier, source } = directory;
+  if (
+    earlier !== undefined &&
+    saysTheSame(earlier, entries, summary) &&
+    takeStored(repository, earlier.object)
+  ) {
+    const { object } = earlier;
+    return storedEntry(source, { type: "directory", object, sizeBytes: 0, summary });
+  }
   const codec = metadataCodec(repository, directory.policy.effective);
   const { id } = await repository.objects.write(once(encodeDirectory({ entries, summary })), {
     prefix: "k",
@@ -107,7 +134,16 @@ export async function writeDirectory(
     metadataCodec: codec,
     signal,
   });
-  return storedEntry(directory.source, { type: "directory", object: id, sizeBytes: 0, summary });
+  return storedEntry(source, { type: "directory", object: id, sizeBytes: 0, summary });
+}
+
+/** False when the record is not one stored content of its kind; else it is counted as known, as if it had been written. */
+function takeStored({ contents }: Repository, record: ObjectId): boolean {
+  const { indirections, compressed, contentId } = splitObjectId(record);
+  if (indirections > 0 || compressed || contentPrefix(contentId) !== "k") {
+    return false;
+  }
+  return contents.isStored(contentId) && contents.claim([contentId])[0] === false;
 }
 
 async function* once(bytes: Uint8Array): AsyncGenerator<Uint8Array, void, undefined> {

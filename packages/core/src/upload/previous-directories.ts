@@ -3,6 +3,7 @@ import { type ObjectId, splitObjectId } from "../object/object-id.ts";
 import type { Repository } from "../repository/repository.ts";
 import type { DirectoryEntry } from "../snapshot/entry.ts";
 import { type EntryName, nameKey } from "../snapshot/entry-name.ts";
+import type { EarlierRecord } from "./earlier-record.ts";
 import { readDirectory } from "../snapshot/read-directory.ts";
 import type { SourceEntry } from "../source/source-entry.ts";
 
@@ -10,30 +11,47 @@ import type { SourceEntry } from "../source/source-entry.ts";
 export class PreviousDirectories {
   readonly #repository: Repository;
   readonly #directories: readonly ReadonlyMap<string, DirectoryEntry>[];
+  readonly newest: EarlierRecord | undefined;
 
-  constructor(repository: Repository, directories: readonly ReadonlyMap<string, DirectoryEntry>[]) {
+  constructor(repository: Repository, records: readonly EarlierRecord[]) {
     this.#repository = repository;
-    this.#directories = directories;
+    this.newest = records[0];
+    this.#directories = records.map(
+      ({ record }) => new Map(record.entries.map((entry) => [nameKey(entry), entry])),
+    );
   }
 
-  /** The stored object of the first earlier entry that the live one equals (behaviour §1.3). */
-  async unchanged(
-    live: SourceEntry,
-    options: { readonly checkPieces: boolean; readonly signal: AbortSignal },
-  ): Promise<ObjectId | undefined> {
+  /** The first earlier entry that the live one equals and whose object is stored (behaviour §1.3). */
+  unchanged(live: SourceEntry): DirectoryEntry | undefined {
     const key = nameKey(live);
     for (const directory of this.#directories) {
-      const earlier = directory.get(key);
-      if (
-        earlier !== undefined &&
-        equalMetadata(live, earlier) &&
-        this.#isStored(earlier.object) &&
-        (!options.checkPieces || (await this.#hasAllPieces(earlier.object, options)))
-      ) {
-        return earlier.object;
+      const earlier = this.#equal(directory.get(key), live);
+      if (earlier !== undefined) {
+        return earlier;
       }
     }
     return undefined;
+  }
+
+  /** The same, when contents are known to be lost: every piece of the object must be stored. */
+  async unchangedInAllPieces(
+    live: SourceEntry,
+    options: { readonly signal: AbortSignal },
+  ): Promise<DirectoryEntry | undefined> {
+    const key = nameKey(live);
+    for (const directory of this.#directories) {
+      const earlier = this.#equal(directory.get(key), live);
+      if (earlier !== undefined && (await this.#hasAllPieces(earlier.object, options))) {
+        return earlier;
+      }
+    }
+    return undefined;
+  }
+
+  #equal(earlier: DirectoryEntry | undefined, live: SourceEntry): DirectoryEntry | undefined {
+    return earlier !== undefined && equalMetadata(live, earlier) && this.#isStored(earlier.object)
+      ? earlier
+      : undefined;
   }
 
   /** The earlier directories of that name, each once. */
@@ -73,11 +91,10 @@ export async function loadPreviousDirectories(
   objects: readonly ObjectId[],
   options: { signal: AbortSignal },
 ): Promise<PreviousDirectories> {
-  const directories: ReadonlyMap<string, DirectoryEntry>[] = [];
+  const records: EarlierRecord[] = [];
   for (const object of objects) {
     try {
-      const { entries } = await readDirectory(repository, object, options);
-      directories.push(new Map(entries.map((entry) => [nameKey(entry), entry])));
+      records.push({ object, record: await readDirectory(repository, object, options) });
     } catch (error) {
       options.signal.throwIfAborted();
       repository.environment.log({
@@ -86,7 +103,7 @@ export async function loadPreviousDirectories(
       });
     }
   }
-  return new PreviousDirectories(repository, directories);
+  return new PreviousDirectories(repository, records);
 }
 
 function equalMetadata({ meta }: SourceEntry, earlier: DirectoryEntry): boolean {

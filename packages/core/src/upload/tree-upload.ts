@@ -12,7 +12,7 @@ import { type DirectoryFilter, enterDirectory } from "./directory-filter.ts";
 import { metadataCodec } from "./file-options.ts";
 import { FileQueue } from "./file-queue.ts";
 import { type FileEnd, queueFile } from "./file-upload.ts";
-import { OpenDirectory, storedEntry, writeDirectory } from "./open-directory.ts";
+import { OpenDirectory, storedEntry, unchangedEntry, writeDirectory } from "./open-directory.ts";
 import { loadPreviousDirectories, type PreviousDirectories } from "./previous-directories.ts";
 import type { UploadSession } from "./session.ts";
 import { storeStream } from "./stream-upload.ts";
@@ -122,9 +122,10 @@ export class TreeUpload {
     const children = openChildren(listing.children());
     let lastKey: string | undefined;
     for (;;) {
-      const child = await unreadable(children.next());
+      const child = await children.next();
       if (child === undefined || this.#session.stopReason !== undefined) {
         await children.close();
+        directory.keepEarlier(previous.newest);
         return;
       }
       // A listing that changes while it is read may give a name twice; a record must not.
@@ -228,13 +229,12 @@ export class TreeUpload {
     session.reportProgress();
     const unchanged = this.#hashAnyway()
       ? undefined
-      : await previous.unchanged(source, {
-          checkPieces: session.lost.contents > 0,
-          signal: session.signal,
-        });
+      : session.lost.contents > 0
+        ? await previous.unchangedInAllPieces(source, { signal: session.signal })
+        : previous.unchanged(source);
     if (unchanged !== undefined) {
       session.tally.addCached(sizeBytes);
-      directory.entries.push(storedEntry(source, { type, object: unchanged, sizeBytes }));
+      directory.entries.push(unchangedEntry(source, unchanged));
       return;
     }
     if (!session.reserveBytes(sizeBytes)) {
@@ -363,8 +363,12 @@ function openChildren<T>(items: AsyncIterable<T> | Iterable<T>): {
     Symbol.asyncIterator in items ? items[Symbol.asyncIterator]() : items[Symbol.iterator]();
   return {
     async next() {
-      const step = await iterator.next();
-      return step.done === true ? undefined : step.value;
+      try {
+        const step = await iterator.next();
+        return step.done === true ? undefined : step.value;
+      } catch (cause) {
+        throw new DirectoryUnreadable("directory unreadable", { cause });
+      }
     },
     async close() {
       await iterator.return?.();
