@@ -102,19 +102,21 @@ function isPlainUtc(text: string): boolean {
 /** Seconds of the first 19 characters, which are digits where digits belong. */
 function secondsOf(text: string): number {
   const year = number(text, 0) * 100 + number(text, 2);
-  const month = number(text, 5) - 1;
-  const [day, hour, minute, second] = [
-    number(text, 8),
-    number(text, 11),
-    number(text, 14),
-    number(text, 17),
-  ];
-  if (year >= 100) {
-    return Date.UTC(year, month, day, hour, minute, second) / 1000;
-  }
-  const date = new Date(Date.UTC(2000, month, day, hour, minute, second)); // Date.UTC takes 0..99 for 1900..1999
-  date.setUTCFullYear(year, month, day);
-  return date.getTime() / 1000;
+  const day = dayOf(year, number(text, 5), number(text, 8));
+  const minutes = day * 1440 + number(text, 11) * 60 + number(text, 14);
+  return minutes * 60 + number(text, 17);
+}
+
+/** The reverse of {@link formatDay}; what is too much of one part counts on in the next, as with Date. */
+function dayOf(year: number, month: number, day: number): number {
+  const monthFromMarch = (month + 9) % 12;
+  const yearFromMarch = year - 1 + Math.floor((month + 9) / 12);
+  const era = Math.floor(yearFromMarch / 400);
+  const yearOfEra = yearFromMarch - era * 400;
+  const dayOfYear = Math.floor((153 * monthFromMarch + 2) / 5) + day - 1;
+  const dayOfEra =
+    yearOfEra * 365 + Math.floor(yearOfEra / 4) - Math.floor(yearOfEra / 100) + dayOfYear;
+  return era * 146_097 + dayOfEra - 719_468;
 }
 
 /** Of the fraction that begins at character 20, when there is one. */

@@ -24,6 +24,9 @@ export function parseObjectId(text: string): ObjectId {
 
 /** Throws `invalid-argument`. */
 export function splitObjectId(text: string): ObjectIdParts {
+  if (isPlainId(text)) {
+    return { indirections: 0, compressed: false, contentId: text as ContentId }; // by the check
+  }
   const match = /^(I*)(Z?)D?([g-z]?[0-9a-f]+)$/.exec(text);
   const [, indirect, compressed, content] = match ?? [];
   if (
@@ -41,6 +44,27 @@ export function splitObjectId(text: string): ObjectIdParts {
     compressed: compressed === "Z",
     contentId: parseContentId(content),
   };
+}
+
+/** The common id, that of one content: a backup and a restore look at one for every file, so without regular expressions. */
+function isPlainId(text: string): boolean {
+  const prefix = text.length % 2;
+  if (text.length < 2 || text.length > 64 + prefix || (prefix === 1 && !isPrefix(text))) {
+    return false;
+  }
+  for (let index = prefix; index < text.length; index++) {
+    const code = text.charCodeAt(index);
+    if (!((code >= 0x30 && code <= 0x39) || (code >= 0x61 && code <= 0x66))) {
+      return false;
+    }
+  }
+  return true;
+}
+
+/** Begins with a letter of `g`…`z`. */
+function isPrefix(text: string): boolean {
+  const code = text.charCodeAt(0);
+  return code >= 0x67 && code <= 0x7a;
 }
 
 export function directObjectId(

@@ -179,21 +179,30 @@ async function* readFile(
 }
 
 function metaOf(stat: BigIntStats): SourceEntry["meta"] {
-  const type = stat.isDirectory()
-    ? "directory"
-    : stat.isFile()
-      ? "file"
-      : stat.isSymbolicLink()
-        ? "symlink"
-        : "other";
+  const mode = Number(stat.mode);
+  const type = typeOf(mode);
   return {
     type,
-    mode: Number(stat.mode & 0o7777n),
+    mode: mode & 0o7777,
     sizeBytes: type === "file" || type === "symlink" ? Number(stat.size) : 0,
     mtimeNs: clampTime(stat.mtimeNs),
     uid: Number(stat.uid),
     gid: Number(stat.gid),
   };
+}
+
+/** From the mode itself: each question to `Stats` costs as much as all of this. */
+function typeOf(mode: number): SourceEntry["meta"]["type"] {
+  switch (mode & constants.S_IFMT) {
+    case constants.S_IFDIR:
+      return "directory";
+    case constants.S_IFREG:
+      return "file";
+    case constants.S_IFLNK:
+      return "symlink";
+    default:
+      return "other";
+  }
 }
 
 function clampTime(timeNs: bigint): bigint {
