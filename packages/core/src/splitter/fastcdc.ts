@@ -1,66 +1,50 @@
-import { createRequire } from "node:module";
+import { createDynamicSplitter, type FindCut } from "./dynamic.ts";
+import { GEAR_TABLE } from "./gear-table.ts";
+import type { GearKernel } from "./gear-kernel.ts";
 import type { Splitter } from "./splitter.ts";
 
-/** The one function of fastcdc-wasm: offsets of chunk boundaries, from 0 to the length of `bytes`, which it writes to. */
-type GetChunks = (bytes: Uint8Array, min: number, average: number, max: number) => Uint32Array;
-
 /**
- * Bytes scanned by one call of the library, unless twice the largest chunk is more. What starts in the last `maxSize`
- * of a slice is scanned again, so for the small splitters a longer slice wastes less.
+ * FastCDC, with the cuts of fastcdc 1.0.5 for chunks of half to twice `averageSize`: those sizes leave nothing of its
+ * normalisation, so it is the DYNAMIC rule over a gear hash that starts anew after the smallest size. Not one of
+ * Kopia's splitters: a policy may name it, the format blob must not.
  */
-const SLICE_BYTES = 8 * 1024 * 1024;
-
-/**
- * FastCDC through fastcdc-wasm, a Node-only package (it reads its .wasm file when loaded). Not one of Kopia's
- * splitters: a policy may name it, the format blob must not. Chunks have half to twice `averageSize`.
- */
-export function createFastCdcSplitter(name: string, averageSize: number): Splitter {
-  const getChunks = loadGetChunks();
-  const minSize = averageSize / 2;
-  const maxSize = averageSize * 2;
-  const sliceSize = Math.max(SLICE_BYTES, 2 * maxSize);
-  let scratch = new Uint8Array(0);
-  // The library writes into the array it is given, so it gets a copy; the slice bounds its memory, which never shrinks.
-  const chunkEnds = (bytes: Uint8Array): Uint32Array => {
-    if (scratch.length < bytes.length) {
-      scratch = new Uint8Array(bytes.length);
-    }
-    const copy = scratch.subarray(0, bytes.length);
-    copy.set(bytes);
-    return getChunks(copy, minSize, averageSize, maxSize).subarray(1);
-  };
-  return {
-    name,
-    maxSize,
-    cuts(window, atEnd) {
-      const ends: number[] = [];
-      let start = 0;
-      // A cut is final when its chunk could have grown to the maximum inside the slice.
-      while (window.length - start >= maxSize) {
-        const sliceStart = start;
-        const slice = window.subarray(sliceStart, sliceStart + sliceSize);
-        for (const end of chunkEnds(slice)) {
-          if (start - sliceStart + maxSize > slice.length) {
-            break;
-          }
-          start = sliceStart + end;
-          ends.push(start);
-        }
-      }
-      if (atEnd && start < window.length) {
-        const tail = window.subarray(start);
-        // Most files are smaller than a chunk: they never reach the library.
-        const tailEnds = tail.length <= minSize ? [tail.length] : chunkEnds(tail);
-        for (const end of tailEnds) {
-          ends.push(start + end);
-        }
-      }
-      return Uint32Array.from(ends);
-    },
-  };
+export function createFastCdcSplitter(
+  name: string,
+  averageSize: number,
+  kernel: GearKernel | undefined,
+): Splitter {
+  return createDynamicSplitter(name, averageSize, (window, first, last, mask) =>
+    findGearCut(kernel, window, first, last, mask >>> 1),
+  );
 }
 
-function loadGetChunks(): GetChunks {
-  const library: { get_chunks: GetChunks } = createRequire(import.meta.url)("fastcdc-wasm");
-  return library.get_chunks;
+/** {@link FindCut} whose hash begins at `first`, so that the first end it can give is `first + 1`. */
+function findGearCut(
+  kernel: GearKernel | undefined,
+  ...[window, first, last, mask]: Parameters<FindCut>
+): number {
+  let hash = 0;
+  let end = first;
+  if (kernel !== undefined) {
+    // The kernel takes whole steps; a block stays in the processor's cache between its copy and its scan.
+    for (let left = last - end; left >= kernel.step; left = last - end) {
+      const size = Math.min(kernel.block.length, left - (left % kernel.step));
+      kernel.block.set(window.subarray(end, end + size));
+      const hit = kernel.scan(size, mask, hash);
+      if (hit > 0) {
+        return end + hit;
+      }
+      hash = kernel.hash();
+      end += size;
+    }
+  }
+  const table = GEAR_TABLE; // a local: module runners turn an import into a property, ten times slower
+  while (end < last) {
+    hash = (hash >>> 1) + (table[window[end] as number] as number); // end < length, a byte is below 256
+    end++;
+    if ((hash & mask) === 0) {
+      return end;
+    }
+  }
+  return -1;
 }

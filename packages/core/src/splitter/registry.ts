@@ -6,6 +6,7 @@ import { findBuzhashCut } from "./buzhash.ts";
 import { createDynamicSplitter } from "./dynamic.ts";
 import { createFastCdcSplitter } from "./fastcdc.ts";
 import { createFixedSplitter } from "./fixed.ts";
+import { openGearKernel } from "./gear-kernel.ts";
 import { findRabinKarpCut } from "./rabin-karp.ts";
 import type { Splitter } from "./splitter.ts";
 
@@ -66,7 +67,7 @@ export function createSplitter(name: string): Splitter | undefined {
     case "DYNAMIC-RABINKARP":
       return createDynamicSplitter(name, size, findRabinKarpCut);
     case "FASTCDC":
-      return createFastCdcSplitter(name, size);
+      return createFastCdcSplitter(name, size, openGearKernel());
     default:
       return undefined;
   }
