@@ -1,11 +1,12 @@
 import type { ErrorCode } from "../base/errors.ts";
-import { type ObjectId, splitObjectId } from "../object/object-id.ts";
+import type { ObjectId } from "../object/object-id.ts";
 import type { Repository } from "../repository/repository.ts";
 import type { DirectoryRecord } from "../snapshot/directory.ts";
 import type { DirectoryEntry } from "../snapshot/entry.ts";
 import { readDirectory } from "../snapshot/read-directory.ts";
 import { IdSet } from "./id-set.ts";
-import { type Findings, type Reason, entryKey, reasonOf } from "./structure.ts";
+import { ObjectProblems } from "./object-problems.ts";
+import { type Findings, entryKey, reasonOf } from "./structure.ts";
 
 /** Something in a snapshot that cannot be restored as it was. */
 export interface Damage {
@@ -26,6 +27,8 @@ export class DamageMap {
   readonly #findings: Findings;
   readonly #signal: AbortSignal | undefined;
   readonly #report: (damage: Damage) => void;
+  readonly #problems: ObjectProblems;
+  /** Directories. */
   readonly #clean: IdSet = new IdSet();
 
   constructor(options: {
@@ -36,6 +39,7 @@ export class DamageMap {
   }) {
     this.#repository = options.repository;
     this.#findings = options.findings;
+    this.#problems = new ObjectProblems(options);
     this.#signal = options.signal;
     this.#report = options.report;
   }
@@ -59,7 +63,7 @@ export class DamageMap {
       this.#report({ snapshot, path, ...reasonOf(error) });
       return true;
     }
-    const contentProblem = await this.#contentProblem(object);
+    const contentProblem = await this.#problems.ofContents(object);
     if (contentProblem !== undefined) {
       this.#report({ snapshot, path, ...contentProblem });
     }
@@ -77,7 +81,7 @@ export class DamageMap {
   }
 
   async mapFile(snapshot: string, object: ObjectId, path: string): Promise<boolean> {
-    const reason = await this.#objectProblem(object);
+    const reason = await this.#problems.of(object);
     if (reason !== undefined) {
       this.#report({ snapshot, path, ...reason });
     }
@@ -102,34 +106,6 @@ export class DamageMap {
       this.#report({ snapshot, path, ...reason });
     }
     return reason !== undefined;
-  }
-
-  async #objectProblem(object: ObjectId): Promise<Reason | undefined> {
-    const known = this.#findings.objects.get(object);
-    if (known !== undefined || this.#clean.has(object)) {
-      return known;
-    }
-    const reason = await this.#contentProblem(object);
-    if (reason === undefined) {
-      this.#clean.add(object);
-    } else if (splitObjectId(object).indirections > 0) {
-      this.#findings.objects.set(object, reason); // spares reading its index again
-    }
-    return reason;
-  }
-
-  async #contentProblem(object: ObjectId): Promise<Reason | undefined> {
-    const { indirections, contentId } = splitObjectId(object);
-    if (indirections === 0) {
-      return this.#findings.contents.get(contentId);
-    }
-    for await (const id of this.#repository.objects.contents(object, { signal: this.#signal })) {
-      const reason = this.#findings.contents.get(id);
-      if (reason !== undefined) {
-        return reason;
-      }
-    }
-    return undefined;
   }
 }
 

@@ -12,7 +12,7 @@ import { IdSet } from "./id-set.ts";
 import { type PackSizes, placeProblem } from "./packs.ts";
 
 /** Deeper than restore goes; see there. */
-const MAX_DEPTH = 1000;
+export const MAX_DEPTH = 1000;
 
 /** What is wrong with something that several paths may lead to. */
 export interface Reason {
@@ -38,6 +38,10 @@ export interface Findings {
   readonly directories: Set<ObjectId>;
 }
 
+export function noFindings(): Findings {
+  return { contents: new Map(), objects: new Map(), entries: new Map(), directories: new Set() };
+}
+
 export function entryKey(directory: ObjectId, entry: DirectoryEntry): string {
   return `${directory}/${nameKey(entry)}`;
 }
@@ -47,12 +51,7 @@ export function entryKey(directory: ObjectId, entry: DirectoryEntry): string {
  * the contents whose bytes are to be read, and what is wrong; follows no path twice.
  */
 export class StructureCheck {
-  readonly findings: Findings = {
-    contents: new Map(),
-    objects: new Map(),
-    entries: new Map(),
-    directories: new Set(),
-  };
+  readonly findings: Findings = noFindings();
   /** All contents that are used. */
   readonly contents: IdSet = new IdSet();
   /** Those among them to be read. */
