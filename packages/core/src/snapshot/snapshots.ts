@@ -2,6 +2,8 @@ import type { CallOptions } from "../base/environment.ts";
 import { VarveError, isVarveError } from "../base/errors.ts";
 import type { Labels, ManifestId } from "../manifest/manifest-store.ts";
 import type { Repository } from "../repository/repository.ts";
+import type { DirectoryEntry } from "./entry.ts";
+import { entryToJson } from "./entry-json.ts";
 import {
   SNAPSHOT_TYPE,
   snapshotFromJson,
@@ -139,6 +141,7 @@ export interface SnapshotChanges {
   readonly description?: string | undefined;
   readonly tags?: Readonly<Record<string, string>> | undefined;
   readonly pins?: readonly string[] | undefined;
+  readonly root?: DirectoryEntry | undefined;
 }
 
 /**
@@ -158,6 +161,7 @@ export async function replaceSnapshot(
     description: changes.description ?? before.description,
     tags: changes.tags ?? before.tags,
     pins: sortedPins(changes.pins ?? before.pins),
+    root: changes.root ?? before.root,
   };
   const oldTags = storedTags(before);
   const newTags = storedTags(after);
@@ -165,8 +169,11 @@ export async function replaceSnapshot(
     description: after.description,
     tags: Object.keys(newTags).length === 0 ? undefined : newTags,
     pins: after.pins.length === 0 ? undefined : after.pins,
+    // Only where asked for: members of the root that varve does not know stay else.
+    ...(changes.root === undefined ? {} : { rootEntry: entryToJson(changes.root) }),
   };
   if (
+    changes.root === undefined &&
     after.description === before.description &&
     JSON.stringify([newTags, after.pins]) === JSON.stringify([oldTags, before.pins])
   ) {
@@ -222,8 +229,9 @@ async function getSnapshotManifest(
 
 /** The members of a checked JSON object but those, whatever their case. */
 function withoutMembers(payload: unknown, names: readonly string[]): object {
+  const lowerCase = names.map((name) => name.toLowerCase());
   const members = Object.entries(payload as object); // snapshotFromJson has seen that it is one
-  return Object.fromEntries(members.filter(([key]) => !names.includes(key.toLowerCase())));
+  return Object.fromEntries(members.filter(([key]) => !lowerCase.includes(key.toLowerCase())));
 }
 
 function compareBigint(a: bigint, b: bigint): number {
