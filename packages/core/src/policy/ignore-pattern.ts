@@ -56,6 +56,22 @@ export function matchesPath(
   return matchesComponents(components, path, from);
 }
 
+/**
+ * Whether a name matches `*`, `?`, `[a-z]`, `[^a]` and `\\` escapes, as the shell has them. Throws `invalid-argument` for a pattern that does
+ * not end, and for one with a slash, which no name has.
+ */
+export function compileNamePattern(text: string): (name: string) => boolean {
+  if (text === "" || text.includes("/")) {
+    throw new VarveError("invalid-argument", `not a pattern of names: ${JSON.stringify(text)}`);
+  }
+  // Several stars are one, and not the `**` of a path; a set is negated by `^` too.
+  const body = text.replace(/\\.|\*+|\[\^/gs, (part) =>
+    part.startsWith("*") ? "*" : part === "[^" ? "[!" : part,
+  );
+  const [tokens] = new PatternReader(body, text).read();
+  return (name) => tokens !== undefined && tokens !== "**" && matchesName(tokens, name);
+}
+
 /** Wildcard matching that goes back only to the last `**`: its time is the product of the lengths at worst. */
 function matchesComponents(
   components: readonly Component[],
