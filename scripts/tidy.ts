@@ -26,6 +26,7 @@ const LAYERS: readonly (readonly string[])[] = [
   ["policy"],
   ["source"],
   ["upload", "restore", "verify", "maintenance"],
+  ["fix"], // repairs what `verify` finds
   ["testing"],
 ];
 
