@@ -102,6 +102,16 @@ export type { SourceEntry } from "./source/source-entry.ts";
 export { streamSource } from "./source/stream-source.ts";
 
 // The verbs.
+export type {
+  FixChange,
+  FixCounts,
+  FixedSnapshot,
+  FixOptions,
+  FixReport,
+  InvalidDirectoryHandling,
+  InvalidFileHandling,
+} from "./fix/fix-options.ts";
+export { fixSnapshots } from "./fix/fix.ts";
 export type { LocalTargetOptions } from "./restore/local-target.ts";
 export { localTarget } from "./restore/local-target.ts";
 export type { RestoreCounts, RestoreReport } from "./restore/report.ts";
