@@ -3,6 +3,7 @@ import { restoreCommand } from "./restore.ts";
 import { createCommand } from "./snapshot-create.ts";
 import { deleteCommand, expireCommand, pinCommand } from "./snapshot-edit.ts";
 import { estimateCommand } from "./snapshot-estimate.ts";
+import { fixCommands } from "./snapshot-fix.ts";
 import { snapshotListCommand } from "./snapshot-list.ts";
 import { verifyCommand } from "./snapshot-verify.ts";
 
@@ -14,6 +15,7 @@ export function snapshotCommands(command: Command): void {
   deleteCommand(command.command("delete").description("delete snapshots"));
   pinCommand(command.command("pin").description("keep snapshots from expiring, or no longer"));
   estimateCommand(command.command("estimate").description("tell what a backup would hold"));
+  fixCommands(command.command("fix").description("take damage or unwanted files out of snapshots"));
   expireCommand(
     command.command("expire").description("delete the snapshots that no policy keeps any more"),
   );
