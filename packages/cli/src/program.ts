@@ -128,7 +128,9 @@ async function createProgram(): Promise<{
     }),
   );
   const load = async (command: Command): Promise<void> => {
-    (await groups.get(command)?.load())?.(command);
+    const group = groups.get(command);
+    groups.delete(command); // once
+    (await group?.load())?.(command);
   };
   // Commander itself says which group is meant: the first argument that is no value of an option.
   program.hook("preSubcommand", async (_program, command) => load(command));
