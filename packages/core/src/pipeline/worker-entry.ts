@@ -1,5 +1,4 @@
 import { parentPort, workerData } from "node:worker_threads";
-import { concatBytes } from "../base/bytes.ts";
 import { systemEnvironment } from "../base/environment.ts";
 import { assert } from "../base/errors.ts";
 import type { SealedContent } from "../content/content-store.ts";
@@ -7,11 +6,17 @@ import type { FileJob } from "./executor.ts";
 import { type ExecutorParameters, openJobTools } from "./executor-parameters.ts";
 import { openLocalFile } from "./file-reader.ts";
 import { createWindow, type JobSink, type JobTools, processJob } from "./process-job.ts";
-import { type FromWorker, type ToWorker, toPlainError } from "./worker-protocol.ts";
+import {
+  type FromWorker,
+  packContents,
+  type PackedContents,
+  type ToWorker,
+  toPlainError,
+} from "./worker-protocol.ts";
 
 /** The main program of an executor thread. It ends when the main thread terminates it. */
 
-/** Sealed contents below this share one buffer on their way: transferring a buffer costs more than copying so few bytes. */
+/** Sealed contents below this cross packed: transferring a buffer costs more than copying so few bytes. */
 const SMALL_CONTENT_BYTES = 64 * 1024;
 
 type Answer = Extract<ToWorker, { type: "claimed" | "appended" }>;
@@ -90,8 +95,8 @@ function sinkOf(jobId: number, running: RunningJob): JobSink {
       return claimed.isNew;
     },
     async append(sealed) {
-      const { contents, buffers } = makeTransferable(sealed);
-      post({ type: "append", jobId, bytes: takeBytes(running), sealed: contents }, buffers);
+      const { small, large, buffers } = makeTransferable(sealed);
+      post({ type: "append", jobId, bytes: takeBytes(running), small, large }, buffers);
       await answer();
     },
   };
@@ -107,27 +112,23 @@ function post(message: FromWorker, transfer: readonly ArrayBuffer[] = []): void 
   port.postMessage(message, transfer);
 }
 
-/** Contents whose bytes own their buffers: a buffer that is shared (Node's pool) must not be transferred. */
+/** Contents in the form they cross in: a buffer that is shared (Node's pool) must not be transferred. */
 function makeTransferable(sealed: readonly SealedContent[]): {
-  contents: readonly SealedContent[];
+  small: PackedContents;
+  large: readonly SealedContent[];
   buffers: readonly ArrayBuffer[];
 } {
-  const small = sealed.filter((content) => content.sealed.length < SMALL_CONTENT_BYTES);
-  const joined = concatBytes(small.map((content) => content.sealed));
-  const buffers = new Set<ArrayBuffer>([joined.buffer as ArrayBuffer]); // concatBytes allocates it
-  let offset = 0;
-  const contents = sealed.map((content) => {
-    let bytes: Uint8Array;
-    if (content.sealed.length < SMALL_CONTENT_BYTES) {
-      bytes = joined.subarray(offset, offset + content.sealed.length);
-      offset += content.sealed.length;
-    } else {
+  const isSmall = (content: SealedContent): boolean => content.sealed.length < SMALL_CONTENT_BYTES;
+  const small = packContents(sealed.filter(isSmall));
+  const buffers = [small.bytes.buffer as ArrayBuffer]; // concatBytes allocates it
+  const large = sealed
+    .filter((content) => !isSmall(content))
+    .map((content) => {
       const { buffer, byteLength } = content.sealed;
       const owns = buffer instanceof ArrayBuffer && buffer.byteLength === byteLength;
-      bytes = owns ? content.sealed : content.sealed.slice();
-      buffers.add(bytes.buffer as ArrayBuffer); // checked, or made by slice
-    }
-    return { ...content, sealed: bytes };
-  });
-  return { contents, buffers: [...buffers] };
+      const bytes = owns ? content.sealed : content.sealed.slice();
+      buffers.push(bytes.buffer as ArrayBuffer); // checked, or made by slice
+      return { ...content, sealed: bytes };
+    });
+  return { small, large, buffers };
 }

@@ -5,7 +5,12 @@ import { Semaphore } from "../base/concurrency.ts";
 import { errorMessage, VarveError } from "../base/errors.ts";
 import type { ContentSink, Executor, FileJob, FileResult, RunOptions } from "./executor.ts";
 import type { ExecutorParameters } from "./executor-parameters.ts";
-import { type FromWorker, fromPlainError, type ToWorker } from "./worker-protocol.ts";
+import {
+  type FromWorker,
+  fromPlainError,
+  type ToWorker,
+  unpackContents,
+} from "./worker-protocol.ts";
 
 /**
  * Runs jobs on threads that read the files themselves: only ids and sealed bytes cross. A thread is started when
@@ -159,10 +164,14 @@ class ExecutorThread {
         this.#post({ type: "claimed", jobId, isNew: running.sink.claim(message.ids) });
         break;
       case "append":
-        running.sink.append(message.sealed, { signal: running.options.signal }).then(
-          () => this.#post({ type: "appended", jobId }),
-          (error: unknown) => this.#fail(jobId, error),
-        );
+        running.sink
+          .append([...unpackContents(message.small), ...message.large], {
+            signal: running.options.signal,
+          })
+          .then(
+            () => this.#post({ type: "appended", jobId }),
+            (error: unknown) => this.#fail(jobId, error),
+          );
         break;
       case "done":
         running.resolve({ outcomes: message.outcomes });
