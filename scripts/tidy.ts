@@ -39,7 +39,6 @@ const PLATFORM_FILES: readonly RegExp[] = [
   /^crypto\/(native|node)-provider/,
   /^compression\/(node|native)-/,
   /^compression\/zlib-/,
-  /^splitter\/fastcdc/,
   /^pipeline\/(worker-|process-file|file-reader|inline-)/,
 ];
 

@@ -3,7 +3,7 @@
  * (architecture, "Concurrency and memory"). Sizes are bytes, others are counts.
  */
 
-/** How much of a file a worker looks at, at once: at least twice the largest chunk (16 MiB for the 8M splitters). */
+/** How much of a file a worker looks at, at once: no less than the largest chunk (16 MiB for the 8M splitters). */
 export const READ_WINDOW_BYTES: number = 16 * 1024 * 1024;
 /** Sealed bytes a worker hands over in one message, unless a single content is larger. */
 export const SEALED_BATCH_BYTES: number = 8 * 1024 * 1024;
