@@ -17,9 +17,6 @@ export interface LocalIndexPosition {
   readonly length: number;
 }
 
-/** The last bytes of a pack that hold the postamble, whatever the pack's length. */
-export const POSTAMBLE_BYTES: number = 256;
-
 const MAX_IV_LENGTH = 32;
 
 /** The encrypted local index, to be placed at `offset`, and the postamble. */
@@ -41,8 +38,8 @@ export function encodePackTail(
 }
 
 /**
- * Finds the local index from the last bytes of a pack; `tail` is at least the last {@link POSTAMBLE_BYTES} or the
- * whole pack. Throws `corrupt`.
+ * Finds the local index from the last bytes of a pack; `tail` is at least the last 256 bytes, which always hold
+ * the postamble, or the whole pack. Throws `corrupt`.
  */
 export function parsePackTail(
   tail: Uint8Array,
