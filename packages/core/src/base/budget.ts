@@ -10,7 +10,7 @@ export const SEALED_BATCH_BYTES: number = 8 * 1024 * 1024;
 /** Packs on their way to storage at the same time; a writer waits while all are taken. */
 export const PACK_UPLOADS: number = 4;
 /** Small files that share one job. */
-export const FILES_PER_JOB: number = 64;
+export const FILES_PER_JOB: number = 256;
 /** Jobs that one executor thread holds, so that it never idles while the main thread answers. */
 export const JOBS_PER_WORKER: number = 2;
 /** Contents kept decoded for readers of objects and directories. */
