@@ -188,7 +188,7 @@ async function splitter(limits: RunLimits, command: Command): Promise<readonly M
     const lengths = lengthsOf(cutter.cuts(data, true));
     return {
       name,
-      provider: name.startsWith("FASTCDC") ? "fastcdc-wasm" : "varve",
+      provider: "varve",
       bytesPerSecond: throughput(data.length, limits, () => void cutter.cuts(data, true)),
       details: {
         chunks: lengths.length,
