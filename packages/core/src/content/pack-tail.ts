@@ -1,6 +1,7 @@
 import { equalBytes } from "../base/bytes.ts";
 import { ByteReader, ByteWriter } from "../base/cursor.ts";
 import { VarveError } from "../base/errors.ts";
+import { crc32 } from "../ecc/crc32.ts";
 import type { Sealer } from "../format/sealer.ts";
 
 /**
@@ -32,7 +33,7 @@ export function encodePackTail(
     .bytes(iv)
     .uvarint(options.offset)
     .uvarint(sealed.length);
-  writer.u32(crc32(writer.view()));
+  writer.u32(crc32(writer.view(), 0, writer.length));
   writer.u8(writer.length);
   return [sealed, writer.view()];
 }
@@ -52,7 +53,10 @@ export function parsePackTail(
     throw new VarveError("corrupt", `${what}: length ${length} of ${tail.length} bytes`);
   }
   const signed = tail.subarray(start, tail.length - 1 - 4);
-  if (new ByteReader(tail, { what, offset: start + signed.length }).u32() !== crc32(signed)) {
+  if (
+    new ByteReader(tail, { what, offset: start + signed.length }).u32() !==
+    crc32(signed, 0, signed.length)
+  ) {
     throw new VarveError("corrupt", `${what}: checksum does not match`);
   }
   const reader = new ByteReader(signed, { what });
@@ -83,16 +87,4 @@ export function openLocalIndex(
     throw new VarveError("corrupt", "pack: local index does not match its hash");
   }
   return plain;
-}
-
-/** CRC-32/IEEE, bit by bit: it only ever sees a postamble. */
-function crc32(bytes: Uint8Array): number {
-  let crc = 0xffffffff;
-  for (const byte of bytes) {
-    crc ^= byte;
-    for (let bit = 0; bit < 8; bit++) {
-      crc = (crc >>> 1) ^ (0xedb88320 & -(crc & 1));
-    }
-  }
-  return ~crc >>> 0;
 }
