@@ -14,6 +14,9 @@ const project = (name: string, root: string, include: string[]) => ({
 const packageTests = ["src/**/*.test.ts", "test/!(interop)/**/*.test.ts", "test/*.test.ts"];
 const projects = [
   project("core", "packages/core", packageTests),
+  ...["storage-s3", "storage-azure", "storage-gcs"].map((name) =>
+    project(name, `packages/${name}`, packageTests),
+  ),
   project("cli", "packages/cli", packageTests),
   project("bench", "bench", packageTests),
   project("scripts", "scripts", ["*.test.ts"]),

@@ -5,14 +5,16 @@ import { existsSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 
 const root = fileURLToPath(new URL("..", import.meta.url));
-const packages = ["packages/core", "packages/cli"];
+const packages = ["core", "storage-s3", "storage-azure", "storage-gcs", "cli"].map(
+  (name) => `packages/${name}`,
+);
 
 /** @type {[string, string, string[]][]} */
 const steps = [
   ["setup", "node", ["scripts/setup.mjs", "--quiet"]],
   ["format", "biome", ["format", "."]],
   ["lint", "oxlint", ["--type-aware", "--deny-warnings"]],
-  ...packages.map((name) => [`types of tests: ${name}`, "tsc", ["-p", name]]),
+  ...[...packages, "testenv"].map((name) => [`types of tests: ${name}`, "tsc", ["-p", name]]),
   ["dead code", "knip", []],
   ...packages.map((name) => [
     `package shape: ${name}`,

@@ -1,0 +1,2 @@
+/** Blob store on Azure Blob Storage. */
+export {};

@@ -1,0 +1,2 @@
+/** Blob store on Google Cloud Storage. */
+export {};

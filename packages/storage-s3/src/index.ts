@@ -1,0 +1,2 @@
+/** Blob store on Amazon S3 and compatible services. */
+export {};

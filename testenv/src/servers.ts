@@ -1,0 +1,2 @@
+/** Real servers for tests, on free loopback ports. */
+export {};
