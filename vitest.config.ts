@@ -18,6 +18,7 @@ const projects = [
     project(name, `packages/${name}`, packageTests),
   ),
   project("cli", "packages/cli", packageTests),
+  project("testenv", "testenv", ["src/**/*.test.ts"]),
   project("bench", "bench", packageTests),
   project("scripts", "scripts", ["*.test.ts"]),
 ];
