@@ -1,7 +1,11 @@
-import { createDynamicSplitter, type FindCut } from "./dynamic.ts";
+import { createDynamicSplitter } from "./dynamic.ts";
 import { GEAR_TABLE } from "./gear-table.ts";
-import type { GearKernel } from "./gear-kernel.ts";
+import { gearRound } from "./scan-assembly.ts";
+import type { RollingHash, ScanKernel } from "./scan-kernel.ts";
 import type { Splitter } from "./splitter.ts";
+
+/** What the kernel of FastCDC rolls. */
+export const GEAR: RollingHash = { table: GEAR_TABLE, round: gearRound, lookBehind: 0 };
 
 /**
  * FastCDC, with the cuts of fastcdc 1.0.5 for chunks of half to twice `averageSize`: those sizes leave nothing of its
@@ -11,35 +15,19 @@ import type { Splitter } from "./splitter.ts";
 export function createFastCdcSplitter(
   name: string,
   averageSize: number,
-  kernel: GearKernel | undefined,
+  kernel: ScanKernel | undefined,
 ): Splitter {
+  const scan = kernel ?? scanGear;
   return createDynamicSplitter(name, averageSize, (window, first, last, mask) =>
-    findGearCut(kernel, window, first, last, mask >>> 1),
+    scan(window, first, last, mask >>> 1, 0),
   );
 }
 
-/** {@link FindCut} whose hash begins at `first`, so that the first end it can give is `first + 1`. */
-function findGearCut(
-  kernel: GearKernel | undefined,
-  ...[window, first, last, mask]: Parameters<FindCut>
-): number {
-  let hash = 0;
-  let end = first;
-  if (kernel !== undefined) {
-    // The kernel takes whole steps; a block stays in the processor's cache between its copy and its scan.
-    for (let left = last - end; left >= kernel.step; left = last - end) {
-      const size = Math.min(kernel.block.length, left - (left % kernel.step));
-      kernel.block.set(window.subarray(end, end + size));
-      const hit = kernel.scan(size, mask, hash);
-      if (hit > 0) {
-        return end + hit;
-      }
-      hash = kernel.hash();
-      end += size;
-    }
-  }
+/** {@link ScanKernel} where WebAssembly is forbidden. */
+function scanGear(...[window, first, last, mask, start]: Parameters<ScanKernel>): number {
   const table = GEAR_TABLE; // a local: module runners turn an import into a property, ten times slower
-  while (end < last) {
+  let hash = start;
+  for (let end = first; end < last; ) {
     hash = (hash >>> 1) + (table[window[end] as number] as number); // end < length, a byte is below 256
     end++;
     if ((hash & mask) === 0) {

@@ -2,12 +2,12 @@
  * The splitters by name: those of Kopia's format (spec §5.3) and FastCDC, which only a policy may name. Cut points are
  * part of what a repository deduplicates by, so no change here may ever move one.
  */
-import { findBuzhashCut } from "./buzhash.ts";
+import { BUZHASH, createBuzhashSplitter } from "./buzhash.ts";
 import { createDynamicSplitter } from "./dynamic.ts";
-import { createFastCdcSplitter } from "./fastcdc.ts";
+import { createFastCdcSplitter, GEAR } from "./fastcdc.ts";
 import { createFixedSplitter } from "./fixed.ts";
-import { openGearKernel } from "./gear-kernel.ts";
 import { findRabinKarpCut } from "./rabin-karp.ts";
+import { openScanKernel } from "./scan-kernel.ts";
 import type { Splitter } from "./splitter.ts";
 
 const KIB = 1024;
@@ -63,11 +63,11 @@ export function createSplitter(name: string): Splitter | undefined {
     case "FIXED":
       return createFixedSplitter(name, size);
     case "DYNAMIC-BUZHASH":
-      return createDynamicSplitter(name, size, findBuzhashCut);
+      return createBuzhashSplitter(name, size, openScanKernel(BUZHASH));
     case "DYNAMIC-RABINKARP":
       return createDynamicSplitter(name, size, findRabinKarpCut);
     case "FASTCDC":
-      return createFastCdcSplitter(name, size, openGearKernel());
+      return createFastCdcSplitter(name, size, openScanKernel(GEAR));
     default:
       return undefined;
   }
