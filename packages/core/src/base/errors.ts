@@ -30,15 +30,18 @@ export class VarveError extends Error {
   readonly code: ErrorCode;
   /** True when the same call may succeed later; set by the storage adapter, read only by the retry wrapper. */
   readonly retryable: boolean;
+  /** How long storage asked to be left alone before the same call, as by `Retry-After`. */
+  readonly retryAfterMs: number | undefined;
 
   constructor(
     code: ErrorCode,
     message: string,
-    options: { cause?: unknown; retryable?: boolean } = {},
+    options: { cause?: unknown; retryable?: boolean; retryAfterMs?: number | undefined } = {},
   ) {
     super(message, { cause: options.cause });
     this.code = code;
     this.retryable = options.retryable ?? false;
+    this.retryAfterMs = options.retryAfterMs;
   }
 }
 

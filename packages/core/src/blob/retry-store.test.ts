@@ -13,11 +13,13 @@ const BROKEN = new VarveError("storage-failed", "broken");
 
 function recordingEnvironment(chance: number): { environment: Environment; sleeps: number[] } {
   const sleeps: number[] = [];
+  let nowMs = 0;
   const environment: Environment = {
-    nowMs: () => 0,
+    nowMs: () => nowMs,
     sleep: async (ms, { signal } = {}) => {
       signal?.throwIfAborted();
       sleeps.push(ms);
+      nowMs += ms;
     },
     randomBytes: (size) => new Uint8Array(size).fill(chance),
     log: () => {},
@@ -62,6 +64,23 @@ test("the last error is thrown when the attempts are used up", async () => {
   expect(calls()).toBe(3);
 });
 
+test("what storage asks for is waited for, but not longer than a minute", async () => {
+  const { environment, sleeps } = recordingEnvironment(255);
+  const wait = (retryAfterMs: number): VarveError =>
+    new VarveError("storage-failed", "slow down", { retryable: true, retryAfterMs });
+  const { store } = failing([wait(3_000), wait(10), wait(86_400_000)]);
+  await retryStore(store, { environment }).get(A);
+  expect(sleeps).toEqual([3_000, 150, 60_000]);
+});
+
+test("no call is made again when it would be too late", async () => {
+  const { environment, sleeps } = recordingEnvironment(255);
+  const { store, calls } = failing(Array.from({ length: 9 }, () => BUSY));
+  await expect(retryStore(store, { environment, maxElapsedMs: 500 }).get(A)).rejects.toBe(BUSY);
+  expect(calls()).toBe(4);
+  expect(sleeps).toEqual([100, 150, 225]);
+});
+
 test("an error that is not retryable is thrown at once", async () => {
   const { environment, sleeps } = recordingEnvironment(0);
   const { store } = failing([BROKEN]);
@@ -78,15 +97,15 @@ test("an abort ends the waiting with its reason", async () => {
   expect(calls()).toBe(1);
 });
 
-/** A store whose list gives `count` blobs and then fails, the first time. */
-function listFailingAfter(count: number): BlobStore {
+/** A store of `size` blobs whose list fails after as many as `failures` say in turn. */
+function listFailing(size: number, failures: readonly number[]): BlobStore {
   let calls = 0;
   return {
     ...passThrough(createMemoryStore()),
     async *list(): AsyncGenerator<BlobInfo> {
-      calls += 1;
-      for (let index = 0; index < 2; index++) {
-        if (calls === 1 && index === count) {
+      const failsAt = failures[calls++];
+      for (let index = 0; index < size; index++) {
+        if (index === failsAt) {
           throw BUSY;
         }
         yield { id: parseBlobId(String(index)), size: 0, mtimeMs: 0 };
@@ -103,10 +122,19 @@ async function listedIds(store: BlobStore): Promise<string[]> {
   return ids;
 }
 
-test("a list that has given nothing starts again; one that has does not", async () => {
+test("a list that fails starts again and gives nothing twice", async () => {
   const { environment } = recordingEnvironment(0);
-  expect(await listedIds(retryStore(listFailingAfter(0), { environment }))).toEqual(["0", "1"]);
-  await expect(listedIds(retryStore(listFailingAfter(1), { environment }))).rejects.toBe(BUSY);
+  const ids = await listedIds(retryStore(listFailing(3, [0, 2, 1]), { environment }));
+  expect(ids).toEqual(["0", "1", "2"]);
+});
+
+test("a list may fail as often as it gets on, and no more often than others without", async () => {
+  const { environment } = recordingEnvironment(0);
+  const progress = Array.from({ length: 30 }, (_, index) => index);
+  const store = retryStore(listFailing(30, progress), { environment, attempts: 2 });
+  expect(await listedIds(store)).toHaveLength(30);
+  const stuck = retryStore(listFailing(3, [1, 1, 1, 1]), { environment, attempts: 3 });
+  await expect(listedIds(stuck)).rejects.toBe(BUSY);
 });
 
 test("a read-only store reads and refuses to write", async () => {

@@ -1,7 +1,7 @@
-import type { Environment } from "../base/environment.ts";
+import type { CallOptions, Environment } from "../base/environment.ts";
 import { isVarveError } from "../base/errors.ts";
 import { passThrough } from "./pass-through.ts";
-import type { BlobInfo, BlobStore } from "./store.ts";
+import type { BlobId, BlobInfo, BlobStore } from "./store.ts";
 
 export interface RetryOptions {
   /** Time, jitter and the log. */
@@ -10,35 +10,47 @@ export interface RetryOptions {
   readonly attempts?: number;
   /** Longest wait before the second call, default 100. */
   readonly firstDelayMs?: number;
-  /** No wait is longer, default 32 000. */
+  /** No wait is longer, default 32 000; what storage asks for may be, up to a minute. */
   readonly maxDelayMs?: number;
+  /** No call is made again this long after the first, default 15 minutes. */
+  readonly maxElapsedMs?: number;
 }
 
 const GROWTH = 1.5;
+const MAX_RETRY_AFTER_MS = 60_000;
 
 /**
- * Calls `store` again, with waits that grow, when it failed with an error that is `retryable`; owns `store`. A list is
- * started again only while it has given nothing. A put with `ifAbsent` whose first call stored the blob and then failed
- * ends as `blob-exists`.
+ * Calls `store` again, with waits that grow, when it failed with an error that is `retryable`; owns `store`. A list that
+ * is started again gives nothing twice, and has all its attempts again once it has given more. A put with `ifAbsent`
+ * whose first call stored the blob and then failed ends as `blob-exists`.
  */
 export function retryStore(store: BlobStore, options: RetryOptions): BlobStore {
-  const { attempts = 10 } = options;
+  const { attempts = 10, maxElapsedMs = 900_000, environment } = options;
 
   /** Waits and returns when the call should be made again; else throws `error`. */
   const beforeRetry = async (error: unknown, attempt: number, call: Call): Promise<void> => {
     if (!isVarveError(error) || !error.retryable || attempt >= attempts) {
       throw error;
     }
-    const delayMs = jitteredDelayMs(attempt, options);
-    options.environment.log({
+    const askedMs = Math.min(error.retryAfterMs ?? 0, MAX_RETRY_AFTER_MS);
+    const delayMs = Math.max(jitteredDelayMs(attempt, options), askedMs);
+    if (environment.nowMs() + delayMs - call.startMs > maxElapsedMs) {
+      throw error;
+    }
+    environment.log({
       level: "warning",
       message: `${call.what} failed, trying again`,
       fields: { attempt, delayMs, error: error.message },
     });
-    await options.environment.sleep(delayMs, { signal: call.signal });
+    await environment.sleep(delayMs, { signal: call.signal });
   };
 
-  const retry = async <T>(call: Call, work: () => Promise<T>): Promise<T> => {
+  const retry = async <T>(
+    what: string,
+    callOptions: CallOptions | undefined,
+    work: () => Promise<T>,
+  ): Promise<T> => {
+    const call = { what, signal: callOptions?.signal, startMs: environment.nowMs() };
     for (let attempt = 1; ; attempt++) {
       try {
         return await work();
@@ -49,48 +61,44 @@ export function retryStore(store: BlobStore, options: RetryOptions): BlobStore {
   };
 
   async function* list(prefix: string, signal: AbortSignal | undefined): AsyncGenerator<BlobInfo> {
-    let hasYielded = false;
+    const given = new Set<BlobId>();
+    let call = { what: `list ${JSON.stringify(prefix)}`, signal, startMs: environment.nowMs() };
     for (let attempt = 1; ; attempt++) {
+      const before = given.size;
       try {
         for await (const info of store.list(prefix, { signal })) {
-          hasYielded = true;
-          yield info;
+          if (!given.has(info.id)) {
+            given.add(info.id);
+            yield info;
+          }
         }
         return;
       } catch (error) {
-        if (hasYielded) {
-          throw error;
+        if (given.size > before) {
+          attempt = 1;
+          call = { ...call, startMs: environment.nowMs() };
         }
-        await beforeRetry(error, attempt, { what: `list ${JSON.stringify(prefix)}`, signal });
+        await beforeRetry(error, attempt, call);
       }
     }
   }
 
   return {
     ...passThrough(store),
-    get: (id, callOptions) =>
-      retry({ what: `get ${id}`, signal: callOptions?.signal }, () => store.get(id, callOptions)),
-    put: (id, parts, callOptions) =>
-      retry({ what: `put ${id}`, signal: callOptions?.signal }, () =>
-        store.put(id, parts, callOptions),
-      ),
-    stat: (id, callOptions) =>
-      retry({ what: `stat ${id}`, signal: callOptions?.signal }, () => store.stat(id, callOptions)),
-    list: (prefix, callOptions) => list(prefix, callOptions?.signal),
-    delete: (id, callOptions) =>
-      retry({ what: `delete ${id}`, signal: callOptions?.signal }, () =>
-        store.delete(id, callOptions),
-      ),
-    extendRetention: (id, retention, callOptions) =>
-      retry({ what: `extend retention of ${id}`, signal: callOptions?.signal }, () =>
-        store.extendRetention(id, retention, callOptions),
-      ),
+    get: (id, call) => retry(`get ${id}`, call, () => store.get(id, call)),
+    put: (id, parts, call) => retry(`put ${id}`, call, () => store.put(id, parts, call)),
+    stat: (id, call) => retry(`stat ${id}`, call, () => store.stat(id, call)),
+    list: (prefix, call) => list(prefix, call?.signal),
+    delete: (id, call) => retry(`delete ${id}`, call, () => store.delete(id, call)),
+    extendRetention: (id, retention, call) =>
+      retry(`extend retention of ${id}`, call, () => store.extendRetention(id, retention, call)),
   };
 }
 
 interface Call {
   readonly what: string;
   readonly signal: AbortSignal | undefined;
+  readonly startMs: number;
 }
 
 /** Between half and all of the grown delay, so that clients that failed together do not come back together. */
