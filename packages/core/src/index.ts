@@ -13,6 +13,8 @@ export { formatTimeNs, parseTimeNs } from "./base/time.ts";
 // Where blobs lie; more for writers of stores in `@varve/core/blob`.
 export type { FileSystemStoreOptions } from "./blob/filesystem-store.ts";
 export { openFileSystemStore } from "./blob/filesystem-store.ts";
+export type { LimitedStore, StoreLimits } from "./blob/limit-store.ts";
+export { limitStore } from "./blob/limit-store.ts";
 export { createMemoryStore } from "./blob/memory-store.ts";
 export { readOnlyStore } from "./blob/read-only-store.ts";
 export { retryStore } from "./blob/retry-store.ts";

@@ -5,6 +5,8 @@ export type { ErrorCode } from "../base/errors.ts";
 export { VarveError, isVarveError } from "../base/errors.ts";
 export type { FileSystemStoreOptions } from "./filesystem-store.ts";
 export { openFileSystemStore } from "./filesystem-store.ts";
+export type { LimitedStore, StoreLimits } from "./limit-store.ts";
+export { limitStore } from "./limit-store.ts";
 export { createMemoryStore } from "./memory-store.ts";
 export { resolveRange } from "./range.ts";
 export { readOnlyStore } from "./read-only-store.ts";
