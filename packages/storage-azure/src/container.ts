@@ -1,0 +1,214 @@
+import { createHash } from "node:crypto";
+import { Readable } from "node:stream";
+import type {
+  BlobClient,
+  BlobDownloadResponseParsed,
+  BlobItem,
+  BlockBlobClient,
+  ContainerClient,
+} from "@azure/storage-blob";
+import {
+  type BlobId,
+  type BlobInfo,
+  type Environment,
+  parseBlobId,
+  VarveError,
+} from "@varve/core/blob";
+import type { AzureService } from "./credentials.ts";
+import { type Attempt, azureError, brokenBody, type ErrorContext } from "./errors.ts";
+import { type Watch, withIdleTimeout } from "./idle-timeout.ts";
+
+/** One container as requests that are watched, with errors that have codes: what the stores are made of. */
+
+export interface ContainerOptions {
+  readonly container: string;
+  readonly account: string;
+  readonly prefix: string;
+  readonly idleTimeoutMs: number;
+  readonly environment: Environment;
+}
+
+export interface ItemsOptions {
+  /** For errors, such as `list "p"`. */
+  readonly what: string;
+  /** All versions of every blob, and the marks of deletions. */
+  readonly versions?: boolean;
+  /** Entries a request; by default what the service allows, 5000. */
+  readonly pageSize?: number;
+  readonly signal: AbortSignal | undefined;
+}
+
+/** Metadata that holds a time set by the caller: nanoseconds since the Unix epoch, as Kopia writes it (spec §6.1). */
+const MTIME_KEY = "Kopiamtime";
+const PIECE_BYTES = 256 * 1024;
+
+export class AzureContainer {
+  readonly label: string;
+  readonly prefix: string;
+  readonly environment: Environment;
+  readonly #client: ContainerClient;
+  readonly #idleTimeoutMs: number;
+  readonly #errors: ErrorContext;
+
+  constructor(service: AzureService, options: ContainerOptions) {
+    const { container, account, prefix, idleTimeoutMs, environment } = options;
+    this.label = `azure://${account}/${container}/${prefix}`;
+    this.prefix = prefix;
+    this.environment = environment;
+    this.#client = service.client.getContainerClient(container);
+    this.#idleTimeoutMs = idleTimeoutMs;
+    const { host } = new URL(service.client.url);
+    const { secrets, sasExpiryMs } = service;
+    const nowMs = (): number => environment.nowMs();
+    this.#errors = { container, account, host, secrets, sasExpiryMs, nowMs };
+  }
+
+  nameOf(id: BlobId): string {
+    return this.prefix + id;
+  }
+
+  blob(id: BlobId): BlockBlobClient {
+    return this.#client.getBlockBlobClient(this.nameOf(id));
+  }
+
+  /** Runs requests that are one attempt. */
+  async run<T>(
+    attempt: Attempt,
+    signal: AbortSignal | undefined,
+    work: (watch: Watch) => Promise<T>,
+  ): Promise<T> {
+    try {
+      const { environment } = this;
+      const idleTimeoutMs = this.#idleTimeoutMs;
+      return await withIdleTimeout({ idleTimeoutMs, environment, signal }, work);
+    } catch (error) {
+      signal?.throwIfAborted();
+      throw azureError(error, attempt, this.#errors);
+    }
+  }
+
+  /** Names in order, a page a request. */
+  async *items(
+    namePrefix: string,
+    { what, versions = false, pageSize, signal }: ItemsOptions,
+  ): AsyncGenerator<BlobItem> {
+    let continuationToken = "";
+    do {
+      const page = await this.run({ what, needs: "list" }, signal, async ({ abortSignal }) => {
+        const pages = this.#client
+          .listBlobsFlat({
+            prefix: namePrefix,
+            includeMetadata: true,
+            includeVersions: versions,
+            includeDeletedWithVersions: versions,
+            abortSignal,
+          })
+          .byPage({
+            ...(continuationToken === "" ? {} : { continuationToken }),
+            ...(pageSize === undefined ? {} : { maxPageSize: pageSize }),
+          });
+        const { value } = await pages.next();
+        return value;
+      });
+      yield* page?.segment.blobItems ?? [];
+      const next: string = page?.continuationToken ?? "";
+      if (next !== "" && next === continuationToken) {
+        throw new VarveError("storage-failed", `${what}: the service gives the same page again`);
+      }
+      continuationToken = next;
+    } while (continuationToken !== "");
+  }
+
+  /** What a list tells of a blob; `undefined` for names that are none of ours. */
+  info({ name, properties, metadata }: BlobItem): BlobInfo | undefined {
+    const id = blobIdOf(name, this.prefix);
+    // A folder of an account with a hierarchical namespace is listed as an empty blob.
+    if (id === undefined || metadata?.["hdi_isfolder"] === "true") {
+      return undefined;
+    }
+    const { contentLength = 0, lastModified } = properties;
+    return { id, size: contentLength, mtimeMs: mtimeOf(metadata) ?? lastModified.getTime() };
+  }
+}
+
+function blobIdOf(name: string, prefix: string): BlobId | undefined {
+  try {
+    return name.startsWith(prefix) ? parseBlobId(name.slice(prefix.length)) : undefined;
+  } catch {
+    return undefined;
+  }
+}
+
+type Metadata = Readonly<Record<string, string>> | undefined;
+
+/** The time in metadata, whose names come back in other case, depending on the request. */
+export function mtimeOf(metadata: Metadata): number | undefined {
+  for (const [key, value] of Object.entries(metadata ?? {})) {
+    if (key.toLowerCase() === MTIME_KEY.toLowerCase() && /^-?\d{1,19}$/.test(value)) {
+      return Math.floor(Number(BigInt(value) / 1000n) / 1000);
+    }
+  }
+  return undefined;
+}
+
+export function mtimeMetadata(mtimeMs: number | undefined): Record<string, string> {
+  return mtimeMs === undefined
+    ? {}
+    : { [MTIME_KEY]: String(BigInt(Math.round(mtimeMs)) * 1_000_000n) };
+}
+
+/** The bytes of a blob, or of a range of at least one byte. */
+export async function download(
+  blob: BlobClient,
+  range: { readonly offset: number; readonly length: number } | undefined,
+  { abortSignal, moved }: Watch,
+): Promise<Uint8Array> {
+  const { offset = 0, length } = range ?? {};
+  const response = await blob.download(offset, length, { abortSignal, maxRetryRequests: 0 });
+  moved();
+  const { contentLength = 0 } = response;
+  if (length !== undefined && contentLength !== length) {
+    stopBody(response);
+    // The service cuts a range off at the blob's end.
+    const message = `got ${contentLength} bytes of ${length} at ${offset}`;
+    throw new VarveError("range-invalid", message);
+  }
+  const bytes = new Uint8Array(contentLength);
+  let done = 0;
+  try {
+    for await (const chunk of response.readableStreamBody ?? []) {
+      const piece = typeof chunk === "string" ? Buffer.from(chunk) : chunk;
+      bytes.set(piece, done); // throws where there is more than was announced
+      done += piece.length;
+      moved();
+    }
+  } catch (error) {
+    throw brokenBody(error);
+  }
+  if (done !== contentLength) {
+    throw brokenBody(`${done} bytes of ${contentLength}`);
+  }
+  return bytes;
+}
+
+function stopBody({ readableStreamBody: body }: BlobDownloadResponseParsed): void {
+  if (body instanceof Readable) {
+    body.on("error", () => {}).destroy();
+  }
+}
+
+/** What the service checks a body against; it keeps it with the blob, as it does when it computes it itself. */
+export function contentMd5(bytes: Uint8Array): Uint8Array {
+  return createHash("md5").update(bytes).digest();
+}
+
+/** `bytes` as a body whose progress is seen. */
+export function bodyOf(bytes: Uint8Array, { moved }: Watch): () => Readable {
+  function* pieces(): Generator<Uint8Array> {
+    for (let offset = 0; offset < bytes.length; offset += PIECE_BYTES) {
+      moved();
+      yield bytes.subarray(offset, offset + PIECE_BYTES);
+    }
+  }
+  return () => Readable.from(pieces(), { objectMode: false });
+}
