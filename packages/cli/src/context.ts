@@ -16,6 +16,7 @@ export interface GlobalOptions {
   readonly configFile: string;
   readonly password?: string | undefined;
   readonly passwordFile?: string | undefined;
+  readonly maxMemoryBytes?: number | undefined;
   readonly progress: boolean;
 }
 
@@ -24,12 +25,14 @@ export function globalOptions(command: Command): GlobalOptions {
     configFile?: string;
     password?: string;
     passwordFile?: string;
+    maxMemory?: number;
     progress?: boolean;
   }>();
   return {
     configFile: configPath(given.configFile),
     password: given.password,
     passwordFile: given.passwordFile,
+    maxMemoryBytes: given.maxMemory,
     progress: given.progress !== false,
   };
 }
@@ -60,6 +63,7 @@ export async function withRepository<T>(
     password,
     readOnly,
     workers: Math.max(1, availableParallelism() - 1),
+    maxMemoryBytes: globals.maxMemoryBytes,
     environment,
     client: { username: connection.username, hostname: connection.hostname },
   });

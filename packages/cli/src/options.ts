@@ -46,6 +46,25 @@ export function parsePercent(text: string): number {
   return value;
 }
 
+const BYTE_UNITS: ReadonlyMap<string, number> = new Map(
+  ["", "k", "m", "g", "t"].flatMap((prefix, power) => [
+    [`${prefix}ib`, 1024 ** power],
+    [prefix, 1024 ** power],
+    [`${prefix}b`, 1000 ** power],
+  ]),
+);
+
+/** `512MiB`, `512M` (the same), `2GB`, or a plain number of bytes. */
+export function parseBytes(text: string): number {
+  const [, digits, unit = ""] = /^(\d+(?:\.\d+)?)\s*([a-z]*)$/i.exec(text) ?? [];
+  const scale = BYTE_UNITS.get(unit.toLowerCase());
+  const bytes = Math.floor(Number(digits) * (scale ?? Number.NaN));
+  if (!Number.isSafeInteger(bytes) || bytes <= 0) {
+    throw new InvalidArgumentError("not a size like 512MiB or 2GB");
+  }
+  return bytes;
+}
+
 /** `1h30m`, `45m`, `2s`, `500ms`. */
 export function parseDurationMs(text: string): number {
   const match = /^(?:(\d+)h)?(?:(\d+)m(?!s))?(?:(\d+(?:\.\d+)?)s)?(?:(\d+)ms)?$/.exec(text);

@@ -1,4 +1,5 @@
 import { Command, CommanderError, Option } from "commander";
+import { parseBytes } from "./options.ts";
 import { EXIT_FAILED, EXIT_OK, EXIT_USAGE, reportError } from "./exit.ts";
 
 /**
@@ -116,6 +117,11 @@ async function createProgram(): Promise<{
     .option("--config-file <path>", "which connection to use (VARVE_CONFIG_PATH)")
     .option("--password-file <path>", "read the repository password from this file")
     .option("-p, --password <password>", "repository password; prefer VARVE_PASSWORD or a file")
+    .addOption(
+      new Option("--max-memory <size>", "hold no more than this in memory, like 512MiB").argParser(
+        parseBytes,
+      ),
+    )
     .option("--no-progress", "no progress on standard error")
     .addOption(new Option("--dangerous-commands <enabled>").hideHelp())
     .showHelpAfterError("(see --help)")

@@ -38,6 +38,20 @@ function blobs(prefix: string): string[] {
 
 type Damage = (path: string) => void;
 
+test("a memory ceiling that nothing fits under is refused before anything is done", async () => {
+  const before = bytesOf("repo");
+  const result = await cli.run(["--max-memory", "64MiB", "snapshot", "create", "docs"]);
+  expect(result.status).toBe(1);
+  expect(result.stderr).toMatch(/too low .* it takes \d+ MiB.*\[invalid-argument\]/);
+  expect(bytesOf("repo")).toEqual(before);
+});
+
+test("a memory ceiling that is no size is a usage error", async () => {
+  const result = await cli.run(["--max-memory", "much", "snapshot", "list"]);
+  expect(result.status).toBe(2);
+  expect(result.stderr).toContain("not a size");
+});
+
 const truncate: Damage = (path) => {
   const bytes = readFileSync(path);
   writeFileSync(path, bytes.subarray(0, bytes.length / 10));

@@ -1,6 +1,6 @@
-import { PARALLEL_READS, READ_AHEAD_BYTES } from "../base/budget.ts";
 import { Semaphore, forEachLimit } from "../base/concurrency.ts";
 import type { CallOptions } from "../base/environment.ts";
+import type { MemoryPlan } from "../base/memory-plan.ts";
 import { VarveError, errorMessage } from "../base/errors.ts";
 import type { BlobId, BlobStore } from "../blob/store.ts";
 import type { ContentInfo } from "../index/content-info.ts";
@@ -28,6 +28,7 @@ export interface PackRange {
 export interface ContentReadSource {
   readonly blobs: Pick<BlobStore, "get">;
   readonly contents: Pick<ContentStore, "read" | "decode">;
+  readonly memory: Pick<MemoryPlan, "parallelReads" | "readAheadBytes">;
 }
 
 /** The plain bytes of a content, never changed later, or why there are none. */
@@ -86,12 +87,13 @@ function takeRange(
 export class BulkReader {
   readonly #source: ContentReadSource;
   readonly #parallel: number;
-  readonly #held: Semaphore = new Semaphore(READ_AHEAD_BYTES);
+  readonly #held: Semaphore;
   #bytesRead = 0;
 
   constructor(source: ContentReadSource, options: { parallel?: number | undefined } = {}) {
     this.#source = source;
-    this.#parallel = options.parallel ?? PARALLEL_READS;
+    this.#parallel = options.parallel ?? source.memory.parallelReads;
+    this.#held = new Semaphore(source.memory.readAheadBytes);
   }
 
   /** Packed bytes fetched so far. */

@@ -1,4 +1,3 @@
-import { CONTENT_CACHE_BYTES } from "../base/budget.ts";
 import { equalBytes } from "../base/bytes.ts";
 import type { CallOptions } from "../base/environment.ts";
 import { errorMessage, isVarveError, VarveError } from "../base/errors.ts";
@@ -15,12 +14,18 @@ export class ContentReader {
   readonly #store: BlobStore;
   readonly #sealer: Sealer;
   readonly #codecs: Codecs;
-  readonly #cache = new ContentCache(CONTENT_CACHE_BYTES);
+  readonly #cache: ContentCache;
 
-  constructor(options: { store: BlobStore; sealer: Sealer; codecs: Codecs }) {
+  constructor(options: {
+    store: BlobStore;
+    sealer: Sealer;
+    codecs: Codecs;
+    cacheBytes: number;
+  }) {
     this.#store = options.store;
     this.#sealer = options.sealer;
     this.#codecs = options.codecs;
+    this.#cache = new ContentCache(options.cacheBytes);
   }
 
   /** Contents with a prefix (directories, indexes) are kept for a while: they are read again and again. */

@@ -1,5 +1,6 @@
 import { Semaphore } from "../base/concurrency.ts";
 import type { CallOptions, Environment } from "../base/environment.ts";
+import { type MemoryPlan, unboundedMemory } from "../base/memory-plan.ts";
 import { errorMessage, isVarveError, VarveError } from "../base/errors.ts";
 import type { BlobId, BlobStore } from "../blob/store.ts";
 import type { Codec, Codecs } from "../compression/codec.ts";
@@ -39,6 +40,8 @@ export interface OpenContentStoreOptions extends CallOptions {
   readonly environment: Environment;
   readonly owner: SessionOwner;
   readonly readOnly: boolean;
+  /** Default: without a ceiling. */
+  readonly memory?: MemoryPlan | undefined;
   /** Called before an index is written; what it throws ends the flush, which may be tried again. */
   readonly beforeCommit?: ((options: CallOptions) => Promise<void>) | undefined;
 }
@@ -83,10 +86,12 @@ class PackContentStore implements OpenContentStore {
   #newPackedBytes = 0;
 
   constructor(options: OpenContentStoreOptions) {
+    const memory = options.memory ?? unboundedMemory();
     this.#options = options;
-    this.#reader = new ContentReader(options);
+    this.#reader = new ContentReader({ ...options, cacheBytes: memory.contentCacheBytes });
     this.#writer = new PackWriter({
       ...options,
+      parallelUploads: memory.packUploads,
       onFailure: (error) => this.#claims.fail(error),
     });
   }

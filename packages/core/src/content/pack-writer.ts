@@ -1,4 +1,3 @@
-import { PACK_UPLOADS } from "../base/budget.ts";
 import { totalLength } from "../base/bytes.ts";
 import { Semaphore } from "../base/concurrency.ts";
 import type { CallOptions, Environment } from "../base/environment.ts";
@@ -35,6 +34,8 @@ export interface PackWriterOptions {
   readonly crypto: Crypto;
   readonly environment: Environment;
   readonly owner: SessionOwner;
+  /** Packs on their way to storage at the same time. */
+  readonly parallelUploads: number;
   /** Called once, with the first thing that went wrong. */
   readonly onFailure: (error: unknown) => void;
 }
@@ -51,7 +52,7 @@ export class PackWriter {
   uploadedBytes = 0;
   readonly #options: PackWriterOptions;
   readonly #maxPackSize: number;
-  readonly #slots = new Semaphore(PACK_UPLOADS);
+  readonly #slots: Semaphore;
   readonly #stop = new AbortController();
   /** Sealed bytes of contents whose pack is not stored yet. */
   readonly #inFlight = new Map<ContentId, SealedContent>();
@@ -63,6 +64,7 @@ export class PackWriter {
 
   constructor(options: PackWriterOptions) {
     this.#options = options;
+    this.#slots = new Semaphore(options.parallelUploads);
     this.#maxPackSize = Math.min(options.format.maxPackSize, MAX_PACK_SIZE);
   }
 
@@ -110,7 +112,7 @@ export class PackWriter {
 
   /** Waits while more packs are closed than may be on their way: the only thing that slows a producer down. */
   async room({ signal }: CallOptions = {}): Promise<void> {
-    if (this.#closedPacks > PACK_UPLOADS) {
+    if (this.#closedPacks > this.#options.parallelUploads) {
       // First come, first served: this slot is free only after every closed pack has had one.
       await this.#slots.acquire(1, { signal });
       this.#slots.release(1);

@@ -1,4 +1,3 @@
-import { PARALLEL_READS } from "../base/budget.ts";
 import { type ErrorCode, VarveError } from "../base/errors.ts";
 import type { Codec } from "../compression/codec.ts";
 import type { ManifestId } from "../manifest/manifest-store.ts";
@@ -80,7 +79,7 @@ export class TreeRewriter {
 
   constructor(options: RewriteOptions) {
     this.#options = options;
-    this.#freeStrands = (options.parallel ?? PARALLEL_READS) - 1;
+    this.#freeStrands = (options.parallel ?? options.repository.memory.parallelReads) - 1;
   }
 
   /** The root of a snapshot after all changes; the same value when there are none. A root is never removed but replaced. */

@@ -1,5 +1,6 @@
 import { JOBS_PER_WORKER } from "../base/budget.ts";
 import type { CallOptions, Environment } from "../base/environment.ts";
+import type { MemoryPlan } from "../base/memory-plan.ts";
 import { assert } from "../base/errors.ts";
 import type { SealedContent } from "../content/content-store.ts";
 import type { ContentId } from "../index/content-id.ts";
@@ -10,6 +11,8 @@ export interface CreateExecutorOptions {
   readonly parameters: ExecutorParameters;
   /** Threads; 0 runs the jobs on the calling thread. */
   readonly workers: number;
+  /** Default: that of a repository without a ceiling. */
+  readonly jobsPerWorker?: MemoryPlan["jobsPerWorker"] | undefined;
   readonly environment: Environment;
   /** The compiled `worker-entry`, when it does not lie beside this module. */
   readonly workerUrl?: URL | undefined;
@@ -31,7 +34,7 @@ class LazyExecutor implements Executor {
 
   constructor(options: CreateExecutorOptions) {
     this.#options = options;
-    this.parallelJobs = Math.max(1, options.workers * JOBS_PER_WORKER);
+    this.parallelJobs = Math.max(1, options.workers * (options.jobsPerWorker ?? JOBS_PER_WORKER));
   }
 
   async run(job: FileJob, sink: ContentSink, options?: RunOptions): Promise<FileResult> {
@@ -55,14 +58,14 @@ class LazyExecutor implements Executor {
 }
 
 async function start(options: CreateExecutorOptions): Promise<Executor> {
-  const { parameters, workers, environment } = options;
+  const { parameters, workers, jobsPerWorker = JOBS_PER_WORKER, environment } = options;
   if (workers === 0) {
     const { openInlineExecutor } = await import("./inline-executor.ts");
     return openInlineExecutor({ parameters, environment });
   }
   const { createWorkerExecutor } = await import("./worker-executor.ts");
   const workerUrl = options.workerUrl ?? new URL("./worker-entry.js", import.meta.url);
-  return createWorkerExecutor({ parameters, workers, workerUrl });
+  return createWorkerExecutor({ parameters, workers, jobsPerWorker, workerUrl });
 }
 
 /** The sink of one job, which remembers what it has claimed and not appended. */

@@ -1,6 +1,5 @@
 import { setMaxListeners } from "node:events";
 import { Worker } from "node:worker_threads";
-import { JOBS_PER_WORKER } from "../base/budget.ts";
 import { Semaphore } from "../base/concurrency.ts";
 import { errorMessage, VarveError } from "../base/errors.ts";
 import type { ContentSink, Executor, FileJob, FileResult, RunOptions } from "./executor.ts";
@@ -19,6 +18,7 @@ import {
 export function createWorkerExecutor(options: {
   parameters: ExecutorParameters;
   workers: number;
+  jobsPerWorker: number;
   workerUrl: URL;
 }): Executor {
   return new WorkerExecutor(options);
@@ -31,9 +31,9 @@ class WorkerExecutor implements Executor {
   readonly #slots: Semaphore;
   readonly #threads: ExecutorThread[] = [];
 
-  constructor(options: { parameters: ExecutorParameters; workers: number; workerUrl: URL }) {
+  constructor(options: Parameters<typeof createWorkerExecutor>[0]) {
     this.#workers = options.workers;
-    this.parallelJobs = options.workers * JOBS_PER_WORKER;
+    this.parallelJobs = options.workers * options.jobsPerWorker;
     this.#slots = new Semaphore(this.parallelJobs);
     this.#startThread = () => new ExecutorThread(options.workerUrl, options.parameters);
   }

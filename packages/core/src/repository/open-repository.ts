@@ -1,4 +1,5 @@
 import { type CallOptions, type Environment, systemEnvironment } from "../base/environment.ts";
+import { type MemoryPlan, planMemory } from "../base/memory-plan.ts";
 import type { BlobStore } from "../blob/store.ts";
 import type { Codecs } from "../compression/codec.ts";
 import { openCodecs } from "../compression/registry.ts";
@@ -28,6 +29,11 @@ export interface OpenRepositoryOptions extends CallOptions {
   readonly readOnly?: boolean | undefined;
   /** Threads for backing up files; default 0, which works on the calling thread. */
   readonly workers?: number | undefined;
+  /**
+   * A ceiling for everything that is held in memory, the program's own included; at least about 260 MiB. Parts are made
+   * smaller to fit, threads fewer, and what the index needs beyond its share lies in a file. Default: none.
+   */
+  readonly maxMemoryBytes?: number | undefined;
   /** Default: the real clock and random source, and no log. */
   readonly environment?: Environment | undefined;
   /** Default `varve@localhost`. */
@@ -38,8 +44,8 @@ export interface OpenRepositoryOptions extends CallOptions {
 
 /**
  * The store stays the caller's, to be wrapped in `retryStore` by whoever wants retries, and to be disposed of after the
- * repository. Throws `not-a-repository`, `wrong-password`, `corrupt`, and `format-unsupported` for what varve does not
- * know and while an upgrade has locked the repository.
+ * repository. Throws `not-a-repository`, `wrong-password`, `corrupt`, `invalid-argument` for a ceiling that is too low, and
+ * `format-unsupported` for what varve does not know and while an upgrade has locked the repository.
  */
 export async function openRepository(
   store: BlobStore,
@@ -68,6 +74,11 @@ export async function openWithFormat(
   const readOnly = options.readOnly ?? false;
   refuseUpgradeLock(format, environment);
   warnOfFeatures(format, environment);
+  const memory = planMemory({
+    limitBytes: options.maxMemoryBytes,
+    workers: options.workers ?? 0,
+    packSizeBytes: format.maxPackSize,
+  });
   const randomBytes = (size: number): Uint8Array => environment.randomBytes(size);
   const sealer = createSealer(format, { crypto, randomBytes });
   const retaining = retainingStore(store, { retention: format.retention, environment });
@@ -81,6 +92,7 @@ export async function openWithFormat(
     environment,
     owner: client,
     readOnly,
+    memory,
     beforeCommit: watchFormat(store, format, { password, crypto, environment }),
     signal,
   });
@@ -90,7 +102,8 @@ export async function openWithFormat(
     options.executor ??
     createExecutor({
       parameters: { hash, encryption, secret, masterKey, ecc, indexVersion },
-      workers: options.workers ?? 0,
+      workers: memory.workers,
+      jobsPerWorker: memory.jobsPerWorker,
       environment,
     });
   return new OpenRepository({
@@ -105,6 +118,7 @@ export async function openWithFormat(
       indexVersion,
     }),
     manifests: openManifestStore({ contents, codecs, environment, readOnly }),
+    memory,
     executor,
     ownsExecutor: options.executor === undefined,
     codecs,
@@ -126,6 +140,7 @@ class OpenRepository implements Repository {
   readonly contents: OpenContentStore;
   readonly objects: Repository["objects"];
   readonly manifests: Repository["manifests"];
+  readonly memory: MemoryPlan;
   readonly executor: Repository["executor"];
   readonly codecs: Repository["codecs"];
   readonly splitter: Repository["splitter"];
@@ -141,6 +156,7 @@ class OpenRepository implements Repository {
     this.contents = wired.contents;
     this.objects = wired.objects;
     this.manifests = wired.manifests;
+    this.memory = wired.memory;
     this.executor = wired.executor;
     this.codecs = wired.codecs;
     this.splitter = wired.splitter;

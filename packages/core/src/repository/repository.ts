@@ -1,4 +1,5 @@
 import type { CallOptions, Environment } from "../base/environment.ts";
+import type { MemoryPlan } from "../base/memory-plan.ts";
 import type { BlobStore } from "../blob/store.ts";
 import type { Codecs } from "../compression/codec.ts";
 import type { ContentStore } from "../content/content-store.ts";
@@ -16,6 +17,8 @@ export interface Repository extends AsyncDisposable {
   readonly contents: ContentStore;
   readonly objects: ObjectStore;
   readonly manifests: ManifestStore;
+  /** The bounds of whatever works on this repository. */
+  readonly memory: MemoryPlan;
   /** Starts its threads with the first job. */
   readonly executor: Executor;
   readonly codecs: Codecs;

@@ -1,4 +1,3 @@
-import { PARALLEL_READS } from "../base/budget.ts";
 import { ByteReader } from "../base/cursor.ts";
 import { forEachLimit } from "../base/concurrency.ts";
 import type { CallOptions } from "../base/environment.ts";
@@ -102,7 +101,8 @@ class RestoreRun {
     const newWindow = (): RestoreWindow => new RestoreWindow({ ordered: this.#ordered });
     let window = newWindow();
     const steps = this.#walk.steps(this.#options.root);
-    for await (const task of mapAhead(steps, PARALLEL_READS, (step) => this.#prepare(step))) {
+    const { parallelReads } = this.#repository.memory;
+    for await (const task of mapAhead(steps, parallelReads, (step) => this.#prepare(step))) {
       if (!(task instanceof FileTask)) {
         window.addDirectory(task);
       } else {

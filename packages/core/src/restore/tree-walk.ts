@@ -1,4 +1,3 @@
-import { PARALLEL_READS } from "../base/budget.ts";
 import { VarveError } from "../base/errors.ts";
 import type { ObjectId } from "../object/object-id.ts";
 import type { Repository } from "../repository/repository.ts";
@@ -170,7 +169,7 @@ export class TreeWalk {
 
   /** Only the next ones, so that records read ahead stay few: a handful for each level of the tree. */
   #readAhead(stack: readonly PendingDirectory[]): void {
-    for (const pending of stack.slice(-PARALLEL_READS)) {
+    for (const pending of stack.slice(-this.#repository.memory.parallelReads)) {
       if (pending.record === undefined && pending.node.depth <= MAX_DEPTH) {
         pending.record = this.#read(pending);
         pending.record.catch(() => {}); // looked at when its turn comes

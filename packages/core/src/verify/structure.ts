@@ -1,4 +1,3 @@
-import { PARALLEL_READS } from "../base/budget.ts";
 import { type ErrorCode, VarveError, errorMessage } from "../base/errors.ts";
 import type { ContentId } from "../index/content-id.ts";
 import { type ObjectId, splitObjectId } from "../object/object-id.ts";
@@ -82,8 +81,7 @@ export class StructureCheck {
   async checkDirectory(root: ObjectId): Promise<void> {
     const stack = this.#seen.add(root) ? [{ object: root, depth: 0 }] : [];
     while (stack.length > 0) {
-      const next = stack.splice(-PARALLEL_READS);
-      // At most PARALLEL_READS at a time.
+      const next = stack.splice(-this.#repository.memory.parallelReads); // what is read at once
       const records = await Promise.all(next.map(({ object }) => this.#read(object)));
       for (const [index, { object, depth }] of next.entries()) {
         const record = records[index];

@@ -1,0 +1,182 @@
+import { VarveError } from "./errors.ts";
+import {
+  CONTENT_CACHE_BYTES,
+  FILES_PER_JOB,
+  JOBS_PER_WORKER,
+  PACK_UPLOADS,
+  PARALLEL_READS,
+  READ_AHEAD_BYTES,
+  READ_WINDOW_BYTES,
+  SEALED_BATCH_BYTES,
+} from "./budget.ts";
+
+/**
+ * How an open repository divides its memory: one ceiling in, the bound of every queue, cache, window and thread
+ * out. Without a ceiling the bounds are those of `budget.ts` and the index may grow with the repository. With one, the
+ * parts are made smaller rung by rung until they leave the index its share; what does not fit there lies on disk.
+ */
+export interface MemoryPlan {
+  /** What was asked for; nothing without a ceiling. */
+  readonly limitBytes: number | undefined;
+  /** Executor threads, no more than were asked for; 0 works on the calling thread. */
+  readonly workers: number;
+  readonly jobsPerWorker: number;
+  /** Small files that share one job. */
+  readonly filesPerJob: number;
+  /** How much of a file a job looks at, at once. */
+  readonly readWindowBytes: number;
+  /** Sealed bytes that a job hands over in one message, unless a single content is larger. */
+  readonly sealedBatchBytes: number;
+  /** Packs on their way to storage at the same time. */
+  readonly packUploads: number;
+  /** Decoded contents kept for readers of objects and directories. */
+  readonly contentCacheBytes: number;
+  /** Reads from storage in flight. */
+  readonly parallelReads: number;
+  /** Bytes of packs held at once while restoring or verifying, and as many of what is opened from them. */
+  readonly readAheadBytes: number;
+  /** The merged index, in memory; Infinity without a ceiling. */
+  readonly indexBytes: number;
+  /** Entries of this session that are not committed yet, in memory; a commit empties them. Infinity without a ceiling. */
+  readonly pendingIndexBytes: number;
+}
+
+/** What is there before a repository is open: the program, its heap, and what the allocator holds on to. */
+export const RUNTIME_BYTES: number = 120 * 1024 * 1024;
+/** The same of one thread. */
+export const WORKER_RUNTIME_BYTES: number = 32 * 1024 * 1024;
+/** The least for the index, half of it for entries that are not committed. */
+export const MIN_INDEX_BYTES: number = 32 * 1024 * 1024;
+
+const MIB = 1024 * 1024;
+/** Packs that a writer fills, one for data and one for metadata, and one that is full and waits. */
+const PACKS_BESIDE_UPLOADS = 3;
+
+type Rung = Pick<
+  MemoryPlan,
+  | "jobsPerWorker"
+  | "packUploads"
+  | "sealedBatchBytes"
+  | "contentCacheBytes"
+  | "parallelReads"
+  | "readAheadBytes"
+> & { readonly maxWorkers: number };
+
+/** From what is fastest to what is least; the speed of a network matters more than a thread, and goes last. */
+const RUNGS: readonly [Rung, ...Rung[]] = [
+  {
+    maxWorkers: Number.POSITIVE_INFINITY,
+    jobsPerWorker: JOBS_PER_WORKER,
+    packUploads: PACK_UPLOADS,
+    sealedBatchBytes: SEALED_BATCH_BYTES,
+    contentCacheBytes: CONTENT_CACHE_BYTES,
+    parallelReads: PARALLEL_READS,
+    readAheadBytes: READ_AHEAD_BYTES,
+  },
+  {
+    maxWorkers: 4,
+    jobsPerWorker: 2,
+    packUploads: 3,
+    sealedBatchBytes: 4 * MIB,
+    contentCacheBytes: 32 * MIB,
+    parallelReads: 8,
+    readAheadBytes: 32 * MIB,
+  },
+  {
+    maxWorkers: 2,
+    jobsPerWorker: 1,
+    packUploads: 2,
+    sealedBatchBytes: 4 * MIB,
+    contentCacheBytes: 16 * MIB,
+    parallelReads: 4,
+    readAheadBytes: 32 * MIB,
+  },
+  {
+    maxWorkers: 1,
+    jobsPerWorker: 1,
+    packUploads: 1,
+    sealedBatchBytes: 2 * MIB,
+    contentCacheBytes: 8 * MIB,
+    parallelReads: 4,
+    readAheadBytes: 16 * MIB,
+  },
+  {
+    maxWorkers: 0,
+    jobsPerWorker: 1,
+    packUploads: 1,
+    sealedBatchBytes: 2 * MIB,
+    contentCacheBytes: 4 * MIB,
+    parallelReads: 2,
+    readAheadBytes: 16 * MIB,
+  },
+];
+
+/** The index gets at least this part of what the runtime leaves, as long as other parts can be smaller. */
+const INDEX_FRACTION = 0.25;
+
+/**
+ * `packSizeBytes` is the repository's own, which a writer must hold several times. Throws `invalid-argument` with the
+ * least that would do when the ceiling is below it: before anything is read or written.
+ */
+export function planMemory(options: {
+  readonly limitBytes?: number | undefined;
+  readonly workers: number;
+  readonly packSizeBytes: number;
+}): MemoryPlan {
+  const { limitBytes, workers, packSizeBytes } = options;
+  if (limitBytes === undefined) {
+    const index = {
+      indexBytes: Number.POSITIVE_INFINITY,
+      pendingIndexBytes: Number.POSITIVE_INFINITY,
+    };
+    return { limitBytes, ...planOfRung(RUNGS[0], workers), ...index };
+  }
+  const wanted = Math.max(MIN_INDEX_BYTES, (limitBytes - RUNTIME_BYTES) * INDEX_FRACTION);
+  let left = 0;
+  for (const rung of RUNGS) {
+    const plan = planOfRung(rung, workers);
+    const needed = RUNTIME_BYTES + fixedBytes(plan, packSizeBytes);
+    left = limitBytes - needed;
+    const isLast = rung === RUNGS.at(-1);
+    if (left >= wanted || (isLast && left >= MIN_INDEX_BYTES)) {
+      // More than the rung needs goes to the index, which has a use for all of it.
+      return { limitBytes, ...plan, indexBytes: left / 2, pendingIndexBytes: left / 2 };
+    }
+  }
+  const least = Math.ceil((limitBytes - left + MIN_INDEX_BYTES) / MIB);
+  throw new VarveError(
+    "invalid-argument",
+    `a ceiling of ${Math.floor(limitBytes / MIB)} MiB of memory is too low for this repository: it takes ${least} MiB`,
+  );
+}
+
+/** The plan of an open repository that has no ceiling. */
+export function unboundedMemory(workers = 0): MemoryPlan {
+  return planMemory({ workers, packSizeBytes: 0 });
+}
+
+/** What a plan may hold beside the runtime and the index: a backup and a restore do not run at the same time. */
+export function fixedBytes(
+  plan: Omit<MemoryPlan, "limitBytes" | "indexBytes" | "pendingIndexBytes">,
+  packSizeBytes: number,
+): number {
+  const jobs = Math.max(1, plan.workers * plan.jobsPerWorker);
+  const backup =
+    // A batch is sealed while the one before is on its way.
+    jobs * (plan.readWindowBytes + 2 * plan.sealedBatchBytes) +
+    (plan.packUploads + PACKS_BESIDE_UPLOADS) * packSizeBytes;
+  const restore = 2 * plan.readAheadBytes;
+  return plan.workers * WORKER_RUNTIME_BYTES + plan.contentCacheBytes + Math.max(backup, restore);
+}
+
+function planOfRung(
+  { maxWorkers, ...rung }: Rung,
+  workers: number,
+): Omit<MemoryPlan, "limitBytes" | "indexBytes" | "pendingIndexBytes"> {
+  return {
+    ...rung,
+    workers: Math.min(workers, maxWorkers),
+    filesPerJob: FILES_PER_JOB,
+    readWindowBytes: READ_WINDOW_BYTES,
+  };
+}
