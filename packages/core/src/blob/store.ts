@@ -49,6 +49,11 @@ export interface PutOptions extends CallOptions {
   readonly mtimeMs?: number | undefined;
   /** `unsupported` without feature `object-lock`. */
   readonly retention?: Retention | undefined;
+  /**
+   * The `mtimeMs` of the result is the one that `stat` tells. Without, it may be off by seconds where storage does not
+   * tell it with a put and would have to be asked.
+   */
+  readonly exactTime?: boolean | undefined;
 }
 
 /** Every method may also throw `access-denied`, `storage-failed`, `storage-full` and the signal's reason. */
