@@ -13,6 +13,12 @@ export interface SealedContent {
   readonly compressionHeaderId: number;
 }
 
+/** A content that cannot be moved. */
+export interface RewriteFailure {
+  readonly id: ContentId;
+  readonly error: unknown;
+}
+
 /** What a session did; grows monotonically until the store is closed. */
 export interface ContentStats {
   /** Contents claimed that were stored already, and their plain bytes where known. */
@@ -71,6 +77,13 @@ export interface ContentStore {
   decode(info: ContentInfo, packed: Uint8Array): Uint8Array;
   /** Adds a tombstone for each live id; visible to others with the next `flush`. */
   remove(ids: readonly ContentId[]): void;
+  /** Adds a live entry for each id that is marked deleted; visible to others with the next `flush`. */
+  unremove(ids: readonly ContentId[]): void;
+  /**
+   * Copies contents that lie close together in one pack into open packs as they are, deleted ones included, each checked against its
+   * id; those that are damaged stay where they are. The old pack stays, too. Throws `blob-not-found`, `range-invalid`.
+   */
+  rewrite(infos: readonly ContentInfo[], options?: CallOptions): Promise<readonly RewriteFailure[]>;
   /**
    * The commit point: waits for every claim made before, stores packs, then the index, then removes the session marker
    * (spec §0). Claims made meanwhile belong to the next session. After a failed index write or an abort it may be called

@@ -19,7 +19,7 @@ import type { ContentInfo } from "../index/content-info.ts";
 import { shardIndex } from "../index/index-writer.ts";
 import { Claims } from "./claims.ts";
 import { ContentReader } from "./content-reader.ts";
-import type { ContentStats, ContentStore, SealedContent } from "./content-store.ts";
+import type { ContentStats, ContentStore, RewriteFailure, SealedContent } from "./content-store.ts";
 import { PackWriter, type WriteSession } from "./pack-writer.ts";
 import { sealContent } from "./seal-content.ts";
 import type { SessionOwner } from "./session.ts";
@@ -207,12 +207,44 @@ class PackContentStore implements OpenContentStore {
     for (const id of ids) {
       const info = this.#index.get(id);
       if (info !== undefined && !info.deleted) {
-        const timestampSeconds = this.#timestampFor(id);
-        const tombstone: ContentInfo = { ...info, deleted: true, timestampSeconds };
-        this.#index.addEntry(tombstone);
-        this.#writer.addTombstone(tombstone);
+        this.#addEntry({ ...info, deleted: true });
       }
     }
+  }
+
+  unremove(ids: readonly ContentId[]): void {
+    this.#requireWritable();
+    for (const id of ids) {
+      const info = this.#index.get(id);
+      if (info?.deleted === true) {
+        this.#addEntry({ ...info, deleted: false });
+      }
+    }
+  }
+
+  async rewrite(
+    infos: readonly ContentInfo[],
+    { signal }: CallOptions = {},
+  ): Promise<readonly RewriteFailure[]> {
+    this.#requireWritable();
+    this.#writer.throwIfFailed();
+    const [first] = infos;
+    if (first === undefined) {
+      return [];
+    }
+    const offset = Math.min(...infos.map((info) => info.packOffset));
+    const end = Math.max(...infos.map((info) => info.packOffset + info.packedLength));
+    const range = { offset, length: end - offset };
+    const bytes = await this.#options.store.get(first.packBlobId, { range, signal });
+    const failures: RewriteFailure[] = [];
+    for (const info of infos) {
+      const start = info.packOffset - offset;
+      const failure = this.#rewriteOne(info, bytes.subarray(start, start + info.packedLength));
+      failures.push(...(failure === undefined ? [] : [failure]));
+    }
+    this.#writer.startFullPacks();
+    await this.#writer.room({ signal });
+    return failures;
   }
 
   async flush({ signal }: CallOptions = {}): Promise<void> {
@@ -271,6 +303,22 @@ class PackContentStore implements OpenContentStore {
     this.#newPackedBytes += content.sealed.length;
   }
 
+  #rewriteOne(info: ContentInfo, sealed: Uint8Array): RewriteFailure | undefined {
+    const { id, packBlobId, originalLength, compressionHeaderId, deleted } = info;
+    if (this.#index.get(id)?.packBlobId !== packBlobId) {
+      return undefined; // it has been moved already
+    }
+    try {
+      this.decode(info, sealed);
+    } catch (error) {
+      return { id, error };
+    }
+    const content = { id, sealed, originalLength, compressionHeaderId };
+    const timestampSeconds = this.#timestampFor(id);
+    this.#index.addEntry(this.#writer.add(content, { timestampSeconds, deleted }));
+    return undefined;
+  }
+
   #seal(content: { id: ContentId; data: Uint8Array; codec: Codec | undefined }): SealedContent {
     try {
       return sealContent({ ...content, sealer: this.#options.sealer });
@@ -278,6 +326,13 @@ class PackContentStore implements OpenContentStore {
       this.abandon([content.id], error);
       throw error;
     }
+  }
+
+  /** A later entry for a content that stays where it is. */
+  #addEntry(info: ContentInfo): void {
+    const entry: ContentInfo = { ...info, timestampSeconds: this.#timestampFor(info.id) };
+    this.#index.addEntry(entry);
+    this.#writer.addEntry(entry);
   }
 
   /** Later than any entry of this content, the ones that the watermark hides included (spec §4.1, §4.2). */

@@ -72,7 +72,10 @@ export class PackBuilder {
   }
 
   /** Keeps `content.sealed`. The result is the entry that becomes true once the pack is stored. */
-  add(content: SealedContent, options: { timestampSeconds: number }): ContentInfo {
+  add(
+    content: SealedContent,
+    options: { timestampSeconds: number; deleted?: boolean },
+  ): ContentInfo {
     assert(content.originalLength <= MAX_CONTENT_LENGTH, "a content is too long");
     assert(content.sealed.length <= MAX_CONTENT_LENGTH, "a sealed content is too long");
     assert(this.#length <= MAX_PACK_OFFSET, "a pack is too long");
@@ -83,7 +86,7 @@ export class PackBuilder {
       packedLength: content.sealed.length,
       originalLength: content.originalLength,
       timestampSeconds: options.timestampSeconds,
-      deleted: false,
+      deleted: options.deleted ?? false,
       formatVersion: this.#format.version,
       compressionHeaderId: content.compressionHeaderId,
     };

@@ -69,7 +69,10 @@ export class PackWriter {
   }
 
   /** Puts a content into an open pack, whatever its length; keeps the bytes. */
-  add(content: SealedContent, options: { timestampSeconds: number }): ContentInfo {
+  add(
+    content: SealedContent,
+    options: { timestampSeconds: number; deleted?: boolean },
+  ): ContentInfo {
     const session = this.#currentSession();
     const kind = packKindOf(content.id);
     let pack = session.open.get(kind);
@@ -82,7 +85,8 @@ export class PackWriter {
     return pack.add(content, options);
   }
 
-  addTombstone(entry: ContentInfo): void {
+  /** For a content that is in storage already. */
+  addEntry(entry: ContentInfo): void {
     this.#currentSession().index.addEntry(entry);
   }
 

@@ -1,9 +1,10 @@
 import { toHex } from "../base/bytes.ts";
-import type { Environment } from "../base/environment.ts";
-import { encodeJson } from "../base/json.ts";
-import { formatTimeNs, msToNs } from "../base/time.ts";
+import type { CallOptions, Environment } from "../base/environment.ts";
+import { isVarveError } from "../base/errors.ts";
+import { encodeJson, JsonRecord } from "../base/json.ts";
+import { formatTimeNs, msToNs, nsToMs, parseTimeNs } from "../base/time.ts";
 import type { BlobId, BlobStore } from "../blob/store.ts";
-import { sealBlob } from "../format/sealed-blob.ts";
+import { openBlob, sealBlob } from "../format/sealed-blob.ts";
 import type { Sealer } from "../format/sealer.ts";
 
 /** Who writes; other clients see it in session markers. */
@@ -51,4 +52,31 @@ export async function putSessionMarker(
   });
   await store.put(id, [bytes], { signal: options.signal });
   return { id, size: bytes.length };
+}
+
+/** The session that a pack or marker belongs to, by its name (spec §1.1). */
+export function sessionIdOf(id: BlobId): string | undefined {
+  return /-(s[0-9a-f]+)$/.exec(id)?.[1];
+}
+
+/** `undefined` when it is gone: its session has ended. Throws `corrupt`. */
+export async function readSessionMarker(
+  store: BlobStore,
+  id: BlobId,
+  { sealer, signal }: CallOptions & { sealer: Sealer },
+): Promise<{ sessionId: string; checkpointMs: number } | undefined> {
+  let sealed: Uint8Array;
+  try {
+    sealed = await store.get(id, { signal });
+  } catch (error) {
+    if (isVarveError(error, "blob-not-found")) {
+      return undefined;
+    }
+    throw error;
+  }
+  const record = JsonRecord.parse(openBlob(id, sealed, sealer), `session marker ${id}`);
+  return {
+    sessionId: record.requireString("id"),
+    checkpointMs: nsToMs(parseTimeNs(record.requireString("checkpointTime"))),
+  };
 }

@@ -59,14 +59,15 @@ export class StructureCheck {
   files = 0;
   readonly #seen: IdSet = new IdSet();
   readonly #repository: Repository;
-  readonly #packs: PackSizes;
+  readonly #packs: PackSizes | undefined;
   readonly #isSelected: (file: ObjectId) => boolean;
   readonly #signal: AbortSignal | undefined;
   readonly #onProgress: () => void;
 
   constructor(options: {
     repository: Repository;
-    packs: PackSizes;
+    /** Left out, contents are looked up in the index alone. */
+    packs: PackSizes | undefined;
     isSelected: (file: ObjectId) => boolean;
     signal: AbortSignal | undefined;
     onProgress: () => void;
@@ -180,7 +181,7 @@ export class StructureCheck {
       const problem =
         info === undefined
           ? new VarveError("content-not-found", `content ${id} is in no index`)
-          : placeProblem(this.#packs, info);
+          : this.#packs && placeProblem(this.#packs, info);
       if (problem !== undefined) {
         this.findings.contents.set(id, reasonOf(problem));
       }
