@@ -4,7 +4,14 @@ import type { BlobId, BlobStore } from "../blob/store.ts";
 import type { BlobRetention } from "./format.ts";
 
 // spec §2.7
-const RETAINED_PREFIXES = ["n", "x", "kopia.repository", "kopia.blobcfg", "p", "q"];
+export const RETAINED_PREFIXES: readonly string[] = [
+  "n",
+  "x",
+  "kopia.repository",
+  "kopia.blobcfg",
+  "p",
+  "q",
+];
 
 /** True for the blobs that a repository puts under retention when that is on: packs, indexes and format blobs. */
 export function isRetained(id: BlobId): boolean {
