@@ -25,8 +25,8 @@ const LAYERS: readonly (readonly string[])[] = [
   ["snapshot"],
   ["policy"],
   ["source"],
-  ["upload", "restore", "verify", "maintenance"],
-  ["fix"], // repairs what `verify` finds
+  ["upload", "restore", "verify"],
+  ["fix", "maintenance"], // act on what `verify` finds
   ["testing"],
 ];
 

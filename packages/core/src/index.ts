@@ -156,3 +156,17 @@ export {
   KOPIA_SPLITTER_NAMES,
   SPLITTER_NAMES,
 } from "./splitter/registry.ts";
+
+// Maintenance.
+export type {
+  CycleParameters,
+  LogRetention,
+  MaintenanceParameters,
+} from "./repository/maintenance-parameters.ts";
+export { getMaintenance, setMaintenance } from "./repository/maintenance-parameters.ts";
+export type { MaintenanceStatus } from "./maintenance/status.ts";
+export { maintenanceStatus } from "./maintenance/status.ts";
+export type { MaintenanceOptions, MaintenanceReport, TaskReport } from "./maintenance/run.ts";
+export { runMaintenance } from "./maintenance/run.ts";
+export type { Safety } from "./maintenance/safety.ts";
+export type { MaintenanceSchedule, TaskName, TaskRun } from "./maintenance/schedule.ts";

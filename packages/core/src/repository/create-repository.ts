@@ -5,6 +5,12 @@ import { openCrypto } from "../crypto/registry.ts";
 import { createFormat, type CreateFormatOptions } from "../format/format-blob.ts";
 import { writeNewFormat } from "../format/format-store.ts";
 import type { Labels } from "../manifest/manifest-store.ts";
+import {
+  clientName,
+  defaultMaintenance,
+  MAINTENANCE_LABELS,
+  parametersToJson,
+} from "./maintenance-parameters.ts";
 import { openWithFormat } from "./open-repository.ts";
 import type { ClientIdentity } from "./repository.ts";
 
@@ -40,20 +46,7 @@ export async function createRepository(
   for (const { labels, payload } of options.initialManifests ?? []) {
     await manifests.put(labels, payload, { signal });
   }
-  await manifests.put({ type: "maintenance" }, maintenanceManifest(client), { signal });
+  const maintenance = parametersToJson(defaultMaintenance(clientName(client)));
+  await manifests.put(MAINTENANCE_LABELS, maintenance, { signal });
   await repository.flush({ signal });
-}
-
-const HOUR_NS = 3_600_000_000_000;
-
-/** Kopia's defaults (spec §8.3). */
-function maintenanceManifest({ username, hostname }: ClientIdentity): object {
-  return {
-    owner: `${username}@${hostname}`,
-    quick: { enabled: true, interval: HOUR_NS },
-    full: { enabled: true, interval: 24 * HOUR_NS },
-    logRetention: { maxTotalSize: 2 ** 30, maxCount: 10_000, maxAge: 720 * HOUR_NS },
-    extendObjectLocks: false,
-    listParallelism: 0,
-  };
 }

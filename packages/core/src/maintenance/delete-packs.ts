@@ -1,0 +1,101 @@
+import { forEachLimit } from "../base/concurrency.ts";
+import type { CallOptions } from "../base/environment.ts";
+import type { BlobId, BlobInfo, BlobStore } from "../blob/store.ts";
+import { sessionIdOf, readSessionMarker } from "../content/session.ts";
+import type { Sealer } from "../format/sealer.ts";
+import type { Repository } from "../repository/repository.ts";
+import { CUTOFF_SLACK_MS, type SafetyMargins } from "./safety.ts";
+
+/** Deletes packs that no index names, and session markers that are over (behaviour §4.4): where space is freed at last. */
+
+export interface DeletionReport {
+  readonly blobs: number;
+  readonly bytes: number;
+  /** No index names them, but they are too young or of a session that may still commit. */
+  readonly kept: { readonly blobs: number; readonly bytes: number };
+}
+
+export interface DeletePacksOptions extends CallOptions {
+  /** Milliseconds since the Unix epoch, by storage's clock. */
+  readonly startMs: number;
+  readonly margins: Pick<SafetyMargins, "minPackAgeMs" | "sessionExpiryMs">;
+  readonly sealer: Sealer;
+  /** First letters of the blobs to look at: `p` packs, `q` packs, `s` markers. */
+  readonly kinds?: readonly ("p" | "q" | "s")[] | undefined;
+  readonly dryRun?: boolean | undefined;
+}
+
+const DELETES_IN_FLIGHT = 16;
+
+/** Throws `corrupt` when a session marker cannot be read: what it protects is unknown. */
+export async function deleteUnreferencedPacks(
+  repository: Repository,
+  options: DeletePacksOptions,
+): Promise<DeletionReport> {
+  const { signal, startMs, margins, dryRun = false } = options;
+  const { blobs: store } = repository;
+  // The order is what makes it safe beside writers: a session that commits while this runs is either still protected by
+  // its marker, which is read after the packs were listed, or in the index, which is read after the markers.
+  const candidates = await listUnreferenced(repository, options);
+  const sessions = await liveSessions(store, options);
+  await repository.refresh({ signal });
+  const named = packsInIndex(repository);
+  const report = { blobs: 0, bytes: 0, kept: { blobs: 0, bytes: 0 } };
+  const doomed = candidates.filter(({ id, size, mtimeMs }) => {
+    if (named.has(id)) {
+      return false;
+    }
+    const isOld = mtimeMs <= startMs + CUTOFF_SLACK_MS && startMs - mtimeMs >= margins.minPackAgeMs;
+    const isDoomed = isOld && !sessions.has(sessionIdOf(id) ?? "");
+    const tally = isDoomed ? report : report.kept;
+    tally.blobs += 1;
+    tally.bytes += size;
+    return isDoomed;
+  });
+  if (!dryRun) {
+    await forEachLimit(doomed, { limit: DELETES_IN_FLIGHT, signal }, ({ id }) =>
+      store.delete(id, { signal }),
+    );
+  }
+  return report;
+}
+
+async function listUnreferenced(
+  repository: Repository,
+  { kinds = ["p", "q", "s"], signal }: DeletePacksOptions,
+): Promise<readonly BlobInfo[]> {
+  const named = packsInIndex(repository);
+  const unreferenced: BlobInfo[] = [];
+  for (const kind of kinds) {
+    for await (const blob of repository.blobs.list(kind, { signal })) {
+      if (!named.has(blob.id)) {
+        unreferenced.push(blob);
+      }
+    }
+  }
+  return unreferenced;
+}
+
+/** Deleted entries count: until they are dropped, one of them may be needed again. */
+function packsInIndex({ contents }: Repository): ReadonlySet<BlobId> {
+  const packs = new Set<BlobId>();
+  for (const { packBlobId } of contents.entries({ deleted: true })) {
+    packs.add(packBlobId);
+  }
+  return packs;
+}
+
+/** Sessions whose latest marker is young enough that they may still commit. */
+async function liveSessions(
+  store: BlobStore,
+  { startMs, margins, sealer, signal }: DeletePacksOptions,
+): Promise<ReadonlySet<string>> {
+  const live = new Set<string>();
+  for await (const { id } of store.list("s", { signal })) {
+    const marker = await readSessionMarker(store, id, { sealer, signal });
+    if (marker !== undefined && startMs - marker.checkpointMs < margins.sessionExpiryMs) {
+      live.add(marker.sessionId);
+    }
+  }
+  return live;
+}

@@ -1,0 +1,107 @@
+import { PARALLEL_READS } from "../base/budget.ts";
+import { forEachLimit } from "../base/concurrency.ts";
+import type { CallOptions } from "../base/environment.ts";
+import { errorMessage, isVarveError } from "../base/errors.ts";
+import type { BlobId } from "../blob/store.ts";
+import { planRanges } from "../content/bulk-reader.ts";
+import type { RewriteFailure } from "../content/content-store.ts";
+import { packKindOf, type PackKind } from "../content/pack-builder.ts";
+import type { ContentInfo } from "../index/content-info.ts";
+import type { Repository } from "../repository/repository.ts";
+import { SHORT_PACK_SHARE } from "./safety.ts";
+
+/**
+ * Gathers the contents of short packs into full ones (behaviour §4.4), so that a repository of many small backups, or one
+ * whose packs are mostly garbage, does not stay a heap of crumbs. Contents that are marked deleted stay behind, where Kopia takes
+ * them along: moved, they would count as deleted only now. The packs that are left are deleted by a later step.
+ */
+
+export interface RewriteReport {
+  /** Packs that were emptied. */
+  readonly packs: number;
+  readonly contents: number;
+  /** Packed bytes. */
+  readonly bytes: number;
+  /** Contents that are damaged where they lie, and stay there. */
+  readonly failed: number;
+}
+
+export interface RewriteOptions extends CallOptions {
+  /** Milliseconds since the Unix epoch, by storage's clock. */
+  readonly startMs: number;
+  readonly minRewriteAgeMs: number;
+  /** Left out: both kinds. */
+  readonly kind?: PackKind | undefined;
+}
+
+export async function rewriteShortPacks(
+  repository: Repository,
+  options: RewriteOptions,
+): Promise<RewriteReport> {
+  const { signal } = options;
+  const infos = contentsToMove(repository, options);
+  const report = { packs: new Set<BlobId>(), contents: 0, bytes: 0, failed: 0 };
+  await forEachLimit(planRanges(infos), { limit: PARALLEL_READS, signal }, async (range) => {
+    const failures = await rewrite(repository, range.infos, { signal });
+    report.packs.add(range.packBlobId);
+    report.contents += range.infos.length - failures.length;
+    report.failed += failures.length;
+    for (const { packedLength } of range.infos) {
+      report.bytes += packedLength;
+    }
+    for (const { error } of failures) {
+      const message = `not rewritten: ${errorMessage(error)}`;
+      repository.environment.log({ level: "warning", message });
+    }
+  });
+  await repository.flush({ signal });
+  return { ...report, packs: report.packs.size };
+}
+
+/** A pack that is gone or cut short must not keep the others from being tidied. */
+async function rewrite(
+  { contents }: Repository,
+  infos: readonly ContentInfo[],
+  options: CallOptions,
+): Promise<readonly RewriteFailure[]> {
+  try {
+    return await contents.rewrite(infos, options);
+  } catch (error) {
+    if (isVarveError(error, "blob-not-found") || isVarveError(error, "range-invalid")) {
+      return infos.map(({ id }) => ({ id, error }));
+    }
+    throw error;
+  }
+}
+
+/** What {@link rewriteShortPacks} would move. */
+export function contentsToMove(
+  repository: Repository,
+  { startMs, minRewriteAgeMs, kind }: RewriteOptions,
+): ContentInfo[] {
+  const shortPacks = findShortPacks(repository);
+  const youngestSeconds = (startMs - minRewriteAgeMs) / 1000;
+  const infos: ContentInfo[] = [];
+  for (const info of repository.contents.entries()) {
+    if (
+      info.timestampSeconds <= youngestSeconds &&
+      (kind === undefined || packKindOf(info.id) === kind) &&
+      shortPacks.has(info.packBlobId)
+    ) {
+      infos.push(info);
+    }
+  }
+  return infos;
+}
+
+/** Packs that are filled with live contents to less than the threshold, when there are at least two of a kind to be put together. */
+function findShortPacks(repository: Repository): ReadonlySet<BlobId> {
+  const filled = new Map<BlobId, number>();
+  for (const { packBlobId, packedLength } of repository.contents.entries()) {
+    filled.set(packBlobId, (filled.get(packBlobId) ?? 0) + packedLength);
+  }
+  const threshold = repository.format.maxPackSize * SHORT_PACK_SHARE;
+  const short = [...filled].flatMap(([id, bytes]) => (bytes < threshold ? [id] : []));
+  const ofKind = (kind: PackKind): BlobId[] => short.filter((id) => id.startsWith(kind));
+  return new Set([ofKind("p"), ofKind("q")].filter((ids) => ids.length >= 2).flat());
+}

@@ -1,0 +1,270 @@
+import { expect, test } from "vitest";
+import type { BlobStore } from "../blob/store.ts";
+import { passThrough } from "../blob/pass-through.ts";
+import { type ManifestId, parseManifestId } from "../manifest/manifest-store.ts";
+import type { Repository } from "../repository/repository.ts";
+import { deleteSnapshot, listSnapshots } from "../snapshot/snapshots.ts";
+import type { MemoryNode } from "../source/memory-source.ts";
+import type { SeededEnvironment } from "../testing/seeded-environment.ts";
+import { upload } from "../upload/upload.ts";
+import { verify } from "../verify/verify.ts";
+import {
+  blobIds,
+  createTestRepository,
+  openTestRepository,
+  SOURCE,
+  storedTree,
+  testPolicy,
+  tree,
+} from "../../test/upload-fixture.ts";
+import { collectSnapshotGarbage } from "./snapshot-gc.ts";
+import { type MaintenanceReport, runMaintenance } from "./run.ts";
+
+const HOUR_MS = 3_600_000;
+const DAY_MS = 24 * HOUR_MS;
+
+async function backUp(
+  repository: Repository,
+  children: Readonly<Record<string, MemoryNode>>,
+): Promise<ManifestId> {
+  const root = tree(children);
+  const { snapshot } = await upload(repository, { source: SOURCE, root, policy: testPolicy() });
+  return parseManifestId(snapshot.id ?? "");
+}
+
+async function remove(repository: Repository, id: ManifestId): Promise<void> {
+  await deleteSnapshot(repository, id);
+  await repository.flush();
+}
+
+function file(letter: string): MemoryNode {
+  return { data: letter.repeat(3000), mtimeNs: 1n };
+}
+
+async function packBytes(store: BlobStore): Promise<number> {
+  let bytes = 0;
+  for (const prefix of ["p", "q"]) {
+    for await (const { size } of store.list(prefix)) {
+      bytes += size;
+    }
+  }
+  return bytes;
+}
+
+function countsOf(report: MaintenanceReport, task: string): Readonly<Record<string, number>> {
+  const found = report.tasks.find((entry) => entry.task === task);
+  return found?.counts ?? {};
+}
+
+/** All that there is reads back, also for a client that has just come. */
+async function expectSound(
+  store: BlobStore,
+  environment: SeededEnvironment,
+  trees: readonly Record<string, string>[],
+): Promise<void> {
+  await using repository = await openTestRepository(store, environment);
+  const { damaged } = await verify(repository);
+  expect(damaged).toEqual([]);
+  const { snapshots } = await listSnapshots(repository);
+  const stored: Record<string, string>[] = [];
+  for (const { root } of snapshots) {
+    stored.push(await storedTree(repository, root));
+  }
+  expect(stored).toEqual(trees);
+}
+
+test("without safety margins the space of a deleted snapshot comes back at once", async () => {
+  const { store, environment, repository } = await createTestRepository();
+  const old = await backUp(repository, { a: file("a"), b: file("b") });
+  environment.advance(1000);
+  await backUp(repository, { b: file("b") });
+  environment.advance(1000);
+  await remove(repository, old);
+  const before = await packBytes(store);
+  environment.advance(1000);
+  const report = await runMaintenance(repository, { mode: "full", safety: "none" });
+  expect(countsOf(report, "snapshot-gc")).toMatchObject({ snapshots: 1, missing: 0 });
+  expect(countsOf(report, "snapshot-gc")["markedDeleted"]).toBeGreaterThan(0);
+  expect(countsOf(report, "full-delete-blobs")["blobs"]).toBeGreaterThan(0);
+  expect(await packBytes(store)).toBeLessThan(before);
+  expect(repository.contents.entries({ deleted: true })).not.toContainEqual(
+    expect.objectContaining({ deleted: true }),
+  );
+  await expectSound(store, environment, [{ b: "b".repeat(3000) }]);
+});
+
+test("with them it takes a day, then two more collections, and nothing else is lost on the way", async () => {
+  const { store, environment, repository } = await createTestRepository();
+  const old = await backUp(repository, { a: file("a") });
+  const [content] = [...repository.contents.entries({ prefix: "" })];
+  environment.advance(1000);
+  await backUp(repository, { b: file("b") });
+  await remove(repository, old);
+  const states: string[] = [];
+  for (let hours = 0; hours <= 90; hours += 5) {
+    await runMaintenance(repository, { mode: "full" });
+    const info = content && repository.contents.info(content.id);
+    states.push(info === undefined ? "dropped" : info.deleted ? "marked" : "live");
+    await expectSound(store, environment, [{ b: "b".repeat(3000) }]);
+    environment.advance(5 * HOUR_MS);
+  }
+  const firstMarked = states.indexOf("marked");
+  expect(firstMarked * 5).toBeGreaterThan(24);
+  expect(states.indexOf("dropped")).toBeGreaterThanOrEqual(firstMarked + 2);
+});
+
+test("a backup by a client that has not seen the collection brings its contents back", async () => {
+  const { store, environment, repository } = await createTestRepository();
+  const old = await backUp(repository, { a: file("a") });
+  await remove(repository, old);
+  const stale = await openTestRepository(store, environment);
+  environment.advance(25 * HOUR_MS);
+  await runMaintenance(repository, { mode: "full" });
+  // Within the 15 minutes after which a client looks at the index again.
+  await stale.refresh();
+  environment.advance(HOUR_MS);
+  await backUp(stale, { a: file("a") });
+  environment.advance(5 * HOUR_MS);
+  await runMaintenance(repository, { mode: "full" });
+  for (let round = 0; round < 6; round++) {
+    environment.advance(DAY_MS);
+    await runMaintenance(repository, { mode: "full" });
+  }
+  await expectSound(store, environment, [{ a: "a".repeat(3000) }]);
+});
+
+test("a collection unmarks what a snapshot refers to all the same", async () => {
+  const { store, environment, repository } = await createTestRepository();
+  const writer = await openTestRepository(store, environment);
+  await backUp(repository, { a: file("a") });
+  await writer.refresh();
+  const ids = [...repository.contents.entries()].map(({ id }) => id);
+  repository.contents.remove(ids.filter((id) => !id.startsWith("m")));
+  await repository.flush();
+  environment.advance(1000);
+  const report = await runMaintenance(repository, { mode: "full" });
+  expect(countsOf(report, "snapshot-gc")["recovered"]).toBe(2); // the file and its directory
+  await expectSound(store, environment, [{ a: "a".repeat(3000) }]);
+});
+
+test("contents of short packs are gathered into one", async () => {
+  const { store, environment, repository } = await createTestRepository();
+  const texts: Record<string, MemoryNode> = {};
+  for (const letter of "abcdef") {
+    texts[letter] = file(letter);
+    await backUp(repository, texts);
+    environment.advance(HOUR_MS);
+  }
+  expect((await blobIds(store, "p")).length).toBe(6);
+  environment.advance(3 * HOUR_MS);
+  const first = await runMaintenance(repository, { mode: "full" });
+  expect(countsOf(first, "full-rewrite-contents")).toMatchObject({ failed: 0 });
+  expect((await blobIds(store, "p")).length).toBe(7); // nobody may lose what he reads
+  expect(first.tasks.find(({ task }) => task === "full-delete-blobs")?.skipped).toMatch(/moved/);
+  environment.advance(25 * HOUR_MS);
+  const second = await runMaintenance(repository, { mode: "full" });
+  expect(second.tasks.find(({ task }) => task === "full-rewrite-contents")?.skipped).toMatch(
+    /has not been deleted/,
+  );
+  expect((await blobIds(store, "p")).length).toBe(1);
+  const all = Object.fromEntries(
+    Array.from("abcdef").map((letter) => [letter, letter.repeat(3000)]),
+  );
+  const prefixes = Array.from("abcdef").map((_, index) =>
+    Object.fromEntries(Object.entries(all).slice(0, index + 1)),
+  );
+  await expectSound(store, environment, prefixes);
+});
+
+test("packs of a session that has not committed yet are kept while its marker is young", async () => {
+  const { store, environment, repository } = await createTestRepository();
+  environment.advance(3 * HOUR_MS);
+  await runMaintenance(repository, { mode: "full" }); // puts the packs of creation together
+  environment.advance(3 * HOUR_MS);
+  await runMaintenance(repository, { mode: "full" });
+  const writer = await openTestRepository(store, environment);
+  const big = new Uint8Array(repository.format.maxPackSize + 1);
+  await writer.contents.write(big, { prefix: "" });
+  await expect.poll(async () => (await blobIds(store, "p")).length).toBe(1);
+  environment.advance(95 * HOUR_MS);
+  const kept = await runMaintenance(repository, { mode: "full" });
+  expect(countsOf(kept, "full-delete-blobs")).toMatchObject({ blobs: 0, keptBlobs: 2 });
+  environment.advance(2 * HOUR_MS);
+  const gone = await runMaintenance(repository, { mode: "full" });
+  expect(countsOf(gone, "full-delete-blobs")["blobs"]).toBe(2); // the pack and the marker
+});
+
+test("nothing is collected while a directory cannot be read, and the run says which", async () => {
+  const { environment, store, repository } = await createTestRepository();
+  const old = await backUp(repository, { a: file("a") });
+  environment.advance(1000);
+  await backUp(repository, { b: file("b") });
+  await remove(repository, old);
+  environment.advance(25 * HOUR_MS);
+  const directory = [...repository.contents.entries({ prefix: "k" })].at(-1);
+  const bytes = await store.get(directory?.packBlobId as never);
+  bytes[(directory?.packOffset ?? 0) + 5] = 0xff ^ (bytes[(directory?.packOffset ?? 0) + 5] ?? 0);
+  await store.put(directory?.packBlobId as never, [bytes]);
+  const other = await openTestRepository(store, environment);
+  const before = await blobIds(store, "x");
+  await expect(runMaintenance(other, { mode: "full" })).rejects.toThrow(/nothing is collected/);
+  expect(await blobIds(store, "x")).toEqual(before);
+});
+
+test("a file whose content is missing does not end collection", async () => {
+  const { environment, store, repository } = await createTestRepository();
+  await backUp(repository, { a: file("a") });
+  const content = [...repository.contents.entries({ prefix: "" })][0];
+  repository.contents.remove(content === undefined ? [] : [content.id]);
+  await repository.flush();
+  environment.advance(1000);
+  const { missing } = await collectSnapshotGarbage(repository, {
+    startMs: environment.nowMs(),
+    minContentAgeMs: 0,
+    dryRun: true,
+  });
+  expect(missing).toBe(0); // marked deleted is not missing
+  expect(await blobIds(store, "p")).toHaveLength(1);
+});
+
+test("only the owner runs it, unless it is forced", async () => {
+  const { store, environment } = await createTestRepository();
+  const stranger = await openTestRepository(store, environment);
+  const other = {
+    ...stranger,
+    refresh: () => stranger.refresh(),
+    client: { username: "x", hostname: "y" },
+  };
+  await expect(runMaintenance(other, { mode: "quick" })).rejects.toMatchObject({
+    code: "not-owner",
+  });
+  const { mode } = await runMaintenance(other, { mode: "quick", force: true });
+  expect(mode).toBe("quick");
+});
+
+test("clocks that differ by more than five minutes end it before anything is deleted", async () => {
+  const { environment, repository } = await createTestRepository({
+    wrap: (store) => ({
+      ...passThrough(store),
+      put: async (id, parts, options) => {
+        const info = await store.put(id, parts, options);
+        return { ...info, mtimeMs: info.mtimeMs - 301_000 };
+      },
+    }),
+  });
+  environment.advance(1000);
+  await expect(runMaintenance(repository, { mode: "full", safety: "none" })).rejects.toThrow(
+    /clocks/,
+  );
+});
+
+test("auto runs what is due: full once a day, quick once an hour, nothing in between", async () => {
+  const { environment, repository } = await createTestRepository();
+  const modes: string[] = [];
+  for (let half = 0; half < 50; half++) {
+    modes.push((await runMaintenance(repository)).mode);
+    environment.advance(HOUR_MS / 2);
+  }
+  expect(modes.slice(0, 4)).toEqual(["full", "none", "quick", "none"]);
+  expect(modes.indexOf("full", 1)).toBe(48);
+});

@@ -1,0 +1,175 @@
+import { VarveError } from "../base/errors.ts";
+import type { CallOptions } from "../base/environment.ts";
+import { type ContentId, contentPrefix } from "../index/content-id.ts";
+import type { Repository } from "../repository/repository.ts";
+import { listSnapshots } from "../snapshot/snapshots.ts";
+import type { IdSet } from "../verify/id-set.ts";
+import { StructureCheck } from "../verify/structure.ts";
+
+/**
+ * Snapshot garbage collection (behaviour §4.4): contents that no snapshot reaches are marked deleted once they are old enough,
+ * and those that one reaches again are unmarked. It frees nothing: dropping the marked entries and deleting packs are steps
+ * of their own, hours later. What cannot be read could refer to anything: then nothing is marked.
+ */
+
+export interface CollectionReport {
+  readonly snapshots: number;
+  readonly inUse: Tally;
+  /** Manifests and the like, which are never collected. */
+  readonly system: Tally;
+  /** Reached by nobody, but too young to say. */
+  readonly tooRecent: Tally;
+  /** Marked deleted by this run. */
+  readonly marked: Tally;
+  /** Marked deleted by an earlier run, not dropped yet. */
+  readonly alreadyMarked: Tally;
+  /** Unmarked by this run. */
+  readonly recovered: Tally;
+  /** Contents that snapshots need and no index has: their files are lost, and verify names them. */
+  readonly missing: number;
+}
+
+export interface Tally {
+  readonly count: number;
+  /** Bytes in packs. */
+  readonly bytes: number;
+}
+
+export interface CollectOptions extends CallOptions {
+  /** Milliseconds since the Unix epoch, by storage's clock. */
+  readonly startMs: number;
+  readonly minContentAgeMs: number;
+  /** Counts and changes nothing. */
+  readonly dryRun?: boolean | undefined;
+}
+
+// So that a crash loses little, and tombstones do not gather in memory.
+const FLUSH_EVERY = 100_000;
+
+type MutableTally = { -readonly [K in keyof Tally]: Tally[K] };
+
+/** Throws `corrupt` when a snapshot, a manifest or a directory cannot be read, before anything is marked. */
+export async function collectSnapshotGarbage(
+  repository: Repository,
+  options: CollectOptions,
+): Promise<CollectionReport> {
+  const { signal, startMs, minContentAgeMs, dryRun = false } = options;
+  const { snapshots, inUse, missing } = await contentsInUse(repository, { signal });
+  const youngestSeconds = (startMs - minContentAgeMs) / 1000;
+  const report = {
+    snapshots,
+    inUse: noTally(),
+    system: noTally(),
+    tooRecent: noTally(),
+    marked: noTally(),
+    alreadyMarked: noTally(),
+    recovered: noTally(),
+    missing,
+  };
+  const changes = new Changes(repository, { dryRun, signal });
+  for (const info of repository.contents.entries({ deleted: true })) {
+    const isInUse = inUse.has(info.id);
+    const kind =
+      contentPrefix(info.id) === "m"
+        ? "system"
+        : isInUse
+          ? info.deleted
+            ? "recovered"
+            : "inUse"
+          : info.deleted
+            ? "alreadyMarked"
+            : info.timestampSeconds > youngestSeconds
+              ? "tooRecent"
+              : "marked";
+    report[kind].count += 1;
+    report[kind].bytes += info.packedLength;
+    if (kind === "marked") {
+      changes.remove.push(info.id);
+    } else if (kind === "recovered") {
+      changes.restore.push(info.id);
+    }
+  }
+  await changes.apply();
+  return report;
+}
+
+/** Every content that a snapshot reaches, incomplete snapshots included. */
+async function contentsInUse(
+  repository: Repository,
+  { signal }: CallOptions,
+): Promise<{ snapshots: number; inUse: IdSet; missing: number }> {
+  const { snapshots, damaged } = await listSnapshots(repository, {}, { signal });
+  const [badContent] = repository.manifests.damaged;
+  const [badManifest] = damaged;
+  if (badContent !== undefined || badManifest !== undefined) {
+    throw cannotCollect(
+      badContent === undefined
+        ? `snapshot ${badManifest?.id}: ${badManifest?.error.message}`
+        : `manifests in content ${badContent.contentId}: ${badContent.reason}`,
+    );
+  }
+  const walk = new StructureCheck({
+    repository,
+    packs: undefined,
+    isSelected: () => false,
+    signal,
+    onProgress: () => {},
+  });
+  for (const { root } of snapshots) {
+    await (root.type === "directory"
+      ? walk.checkDirectory(root.object)
+      : walk.checkFile(root.object));
+  }
+  const { objects, directories, contents } = walk.findings;
+  for (const [object, { message }] of objects) {
+    throw cannotCollect(`object ${object}: ${message}`);
+  }
+  for (const object of directories) {
+    throw cannotCollect(`directory ${object} has entries that cannot be understood`);
+  }
+  return { snapshots: snapshots.length, inUse: walk.contents, missing: contents.size };
+}
+
+function cannotCollect(what: string): VarveError {
+  return new VarveError(
+    "corrupt",
+    `nothing is collected while it is unknown what is needed: ${what} (verify names what is damaged, snapshot fix removes it)`,
+  );
+}
+
+/** Changes are made after the index was gone through: it must not grow under its own iteration. */
+class Changes {
+  readonly remove: ContentId[] = [];
+  readonly restore: ContentId[] = [];
+  readonly #repository: Repository;
+  readonly #dryRun: boolean;
+  readonly #signal: AbortSignal | undefined;
+
+  constructor(repository: Repository, options: CallOptions & { dryRun: boolean }) {
+    this.#repository = repository;
+    this.#dryRun = options.dryRun;
+    this.#signal = options.signal;
+  }
+
+  async apply(): Promise<void> {
+    if (this.#dryRun) {
+      return;
+    }
+    const { contents } = this.#repository;
+    // What is needed first: a crash in between leaves more, not less.
+    await this.#inSteps(this.restore, (ids) => contents.unremove(ids));
+    await this.#inSteps(this.remove, (ids) => contents.remove(ids));
+  }
+
+  async #inSteps(ids: readonly ContentId[], change: (ids: readonly ContentId[]) => void) {
+    for (let start = 0; start < ids.length; start += FLUSH_EVERY) {
+      this.#signal?.throwIfAborted();
+      change(ids.slice(start, start + FLUSH_EVERY));
+      await this.#repository.flush({ signal: this.#signal });
+    }
+  }
+}
+
+function noTally(): MutableTally {
+  return { count: 0, bytes: 0 };
+}
