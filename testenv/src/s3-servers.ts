@@ -59,7 +59,7 @@ export async function startVersitygw(options: VersitygwOptions = {}): Promise<Ve
   const command = await goTool(VERSITYGW, VERSITYGW_VERSION);
   const root = await mkdtemp(join(tmpdir(), "varve-versitygw-"));
   const at = (name: string): string => join(root, name);
-  for (const name of ["data", "versions", "iam", "meta"]) {
+  for (const name of ["data", "versions", "iam"]) {
     await mkdir(at(name));
   }
   const tls = certFile && keyFile ? ["--cert", certFile, "--key", keyFile] : [];
@@ -68,8 +68,8 @@ export async function startVersitygw(options: VersitygwOptions = {}): Promise<Ve
     args: (port) => [
       ...["--port", `127.0.0.1:${port}`, "--region", region, "--iam-dir", at("iam"), ...tls],
       ...["--keep-alive", "--quiet"],
-      // Metadata in files: not every temporary directory has extended attributes.
-      ...["posix", "--versioning-dir", at("versions"), "--sidecar", at("meta"), at("data")],
+      // Metadata in extended attributes: with a sidecar directory a put over a delete marker stays deleted.
+      ...["posix", "--versioning-dir", at("versions"), at("data")],
     ],
     env: { ROOT_ACCESS_KEY_ID: ACCESS_KEY_ID, ROOT_SECRET_ACCESS_KEY: SECRET_ACCESS_KEY },
   });
@@ -101,14 +101,17 @@ export async function startVersitygw(options: VersitygwOptions = {}): Promise<Ve
   };
 }
 
-/** s3rver on a directory of its own: neither versions nor object lock, and If-None-Match is not heeded. */
+/**
+ * s3rver on a directory of its own: neither versions nor object lock, and If-None-Match is not heeded. It computes
+ * other signatures for a bucket than the vendor's SDK does, and so any will do.
+ */
 export async function startS3rver(): Promise<S3Server> {
   const root = await mkdtemp(join(tmpdir(), "varve-s3rver-"));
   const main = createRequire(import.meta.url).resolve("@20minutes/s3rver");
   const program = `
     const [main, port, directory] = process.argv.slice(1);
     const S3rver = require(main);
-    new S3rver({ port: Number(port), address: "127.0.0.1", directory, silent: true, vhostBuckets: false }).run();
+    new S3rver({ port: Number(port), address: "127.0.0.1", directory, silent: true, vhostBuckets: false, allowMismatchedSignatures: true }).run();
   `;
   const server = await startServer({
     command: process.execPath,

@@ -1,2 +1,14 @@
 /** Blob store on Amazon S3 and compatible services. */
-export {};
+export { openS3Store } from "./open-s3-store.ts";
+export type {
+  S3AssumedRole,
+  S3CredentialChain,
+  S3Credentials,
+  S3Encryption,
+  S3Keys,
+  S3StoreOptions,
+  S3Timeouts,
+  S3TlsOptions,
+  S3WebIdentity,
+  StorageClassRule,
+} from "./options.ts";
