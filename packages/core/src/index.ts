@@ -17,7 +17,7 @@ export type { LimitedStore, StoreLimits } from "./blob/limit-store.ts";
 export { limitStore } from "./blob/limit-store.ts";
 export { createMemoryStore } from "./blob/memory-store.ts";
 export { readOnlyStore } from "./blob/read-only-store.ts";
-export { retryStore } from "./blob/retry-store.ts";
+export { retryStore, withRetries } from "./blob/retry-store.ts";
 export type { BlobId, BlobInfo, BlobStore } from "./blob/store.ts";
 export { parseBlobId } from "./blob/store.ts";
 

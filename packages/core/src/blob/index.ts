@@ -11,7 +11,7 @@ export { createMemoryStore } from "./memory-store.ts";
 export { resolveRange } from "./range.ts";
 export { readOnlyStore } from "./read-only-store.ts";
 export type { RetryOptions } from "./retry-store.ts";
-export { retryStore } from "./retry-store.ts";
+export { retryStore, withRetries } from "./retry-store.ts";
 export type {
   BlobId,
   BlobInfo,

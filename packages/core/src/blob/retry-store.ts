@@ -25,44 +25,19 @@ const MAX_RETRY_AFTER_MS = 60_000;
  * whose first call stored the blob and then failed ends as `blob-exists`.
  */
 export function retryStore(store: BlobStore, options: RetryOptions): BlobStore {
-  const { attempts = 10, maxElapsedMs = 900_000, environment } = options;
-
-  /** Waits and returns when the call should be made again; else throws `error`. */
-  const beforeRetry = async (error: unknown, attempt: number, call: Call): Promise<void> => {
-    if (!isVarveError(error) || !error.retryable || attempt >= attempts) {
-      throw error;
-    }
-    const askedMs = Math.min(error.retryAfterMs ?? 0, MAX_RETRY_AFTER_MS);
-    const delayMs = Math.max(jitteredDelayMs(attempt, options), askedMs);
-    if (environment.nowMs() + delayMs - call.startMs > maxElapsedMs) {
-      throw error;
-    }
-    environment.log({
-      level: "warning",
-      message: `${call.what} failed, trying again`,
-      fields: { attempt, delayMs, error: error.message },
-    });
-    await environment.sleep(delayMs, { signal: call.signal });
-  };
-
-  const retry = async <T>(
+  const retry = <T>(
     what: string,
-    callOptions: CallOptions | undefined,
+    call: CallOptions | undefined,
     work: () => Promise<T>,
-  ): Promise<T> => {
-    const call = { what, signal: callOptions?.signal, startMs: environment.nowMs() };
-    for (let attempt = 1; ; attempt++) {
-      try {
-        return await work();
-      } catch (error) {
-        await beforeRetry(error, attempt, call);
-      }
-    }
-  };
+  ): Promise<T> => withRetries(what, { ...options, signal: call?.signal }, work);
 
   async function* list(prefix: string, signal: AbortSignal | undefined): AsyncGenerator<BlobInfo> {
     const given = new Set<BlobId>();
-    let call = { what: `list ${JSON.stringify(prefix)}`, signal, startMs: environment.nowMs() };
+    let call: Call = {
+      what: `list ${JSON.stringify(prefix)}`,
+      signal,
+      startMs: options.environment.nowMs(),
+    };
     for (let attempt = 1; ; attempt++) {
       const before = given.size;
       try {
@@ -76,9 +51,9 @@ export function retryStore(store: BlobStore, options: RetryOptions): BlobStore {
       } catch (error) {
         if (given.size > before) {
           attempt = 1;
-          call = { ...call, startMs: environment.nowMs() };
+          call = { ...call, startMs: options.environment.nowMs() };
         }
-        await beforeRetry(error, attempt, call);
+        await beforeRetry(error, attempt, call, options);
       }
     }
   }
@@ -93,6 +68,46 @@ export function retryStore(store: BlobStore, options: RetryOptions): BlobStore {
     extendRetention: (id, retention, call) =>
       retry(`extend retention of ${id}`, call, () => store.extendRetention(id, retention, call)),
   };
+}
+
+/** Calls `work` as {@link retryStore} calls a store. `what` is for the log. */
+export async function withRetries<T>(
+  what: string,
+  options: RetryOptions & CallOptions,
+  work: () => Promise<T>,
+): Promise<T> {
+  const call = { what, signal: options.signal, startMs: options.environment.nowMs() };
+  for (let attempt = 1; ; attempt++) {
+    try {
+      return await work();
+    } catch (error) {
+      await beforeRetry(error, attempt, call, options);
+    }
+  }
+}
+
+/** Waits and returns when the call should be made again; else throws `error`. */
+async function beforeRetry(
+  error: unknown,
+  attempt: number,
+  call: Call,
+  options: RetryOptions,
+): Promise<void> {
+  const { attempts = 10, maxElapsedMs = 900_000, environment } = options;
+  if (!isVarveError(error) || !error.retryable || attempt >= attempts) {
+    throw error;
+  }
+  const askedMs = Math.min(error.retryAfterMs ?? 0, MAX_RETRY_AFTER_MS);
+  const delayMs = Math.max(jitteredDelayMs(attempt, options), askedMs);
+  if (environment.nowMs() + delayMs - call.startMs > maxElapsedMs) {
+    throw error;
+  }
+  environment.log({
+    level: "warning",
+    message: `${call.what} failed, trying again`,
+    fields: { attempt, delayMs, error: error.message },
+  });
+  await environment.sleep(delayMs, { signal: call.signal });
 }
 
 interface Call {
