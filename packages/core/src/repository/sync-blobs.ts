@@ -11,6 +11,10 @@ import { BLOB_CONFIG, FORMAT_BLOB } from "../format/format.ts";
 export interface SyncOptions extends CallOptions {
   /** Also delete what the source no longer has. Default false. */
   readonly deleteExtra?: boolean | undefined;
+  /** Copy again what the source has changed since. Default true. */
+  readonly update?: boolean | undefined;
+  /** Give copies the times of their originals, where the destination can. Default false. */
+  readonly keepTimes?: boolean | undefined;
   /** Only say what would be done. Default false. */
   readonly dryRun?: boolean | undefined;
   /** Refuse a destination without a repository in it. Default false. */
@@ -43,6 +47,7 @@ export async function syncBlobs(
   options: SyncOptions = {},
 ): Promise<SyncReport> {
   const { signal, dryRun = false } = options;
+  const keepsTimes = options.keepTimes === true && destination.features.has("set-mtime");
   const report = { inSync: 0, copiedBlobs: 0, copiedBytes: 0, deletedBlobs: 0 };
   await checkSameRepository(source, destination, options);
   // Index blobs are listed before the packs, so that every pack they name is in the second listing.
@@ -50,11 +55,12 @@ export async function syncBlobs(
   const others = await listed(source, (id) => !INDEX_BLOB.test(id), { signal });
   const present = await listed(destination, () => true, { signal });
   const copy = async (info: BlobInfo): Promise<void> => {
-    if (isCurrent(info, present.get(info.id))) {
+    const there = present.get(info.id);
+    if (isCurrent(info, there) || (there !== undefined && options.update === false)) {
       report.inSync++;
       return;
     }
-    const copied = dryRun || (await copyBlob(source, destination, info, { signal }));
+    const copied = dryRun || (await copyBlob(source, destination, info, { signal, keepsTimes }));
     report.copiedBlobs += copied ? 1 : 0;
     report.copiedBytes += copied ? info.size : 0;
     options.onProgress?.({ ...report });
@@ -118,7 +124,7 @@ async function copyBlob(
   source: BlobStore,
   destination: BlobStore,
   info: BlobInfo,
-  { signal }: CallOptions,
+  { signal, keepsTimes }: CallOptions & { readonly keepsTimes: boolean },
 ): Promise<boolean> {
   let data: Uint8Array;
   try {
@@ -129,7 +135,8 @@ async function copyBlob(
     }
     throw error;
   }
-  await destination.put(info.id, [data], { signal });
+  const mtimeMs = keepsTimes ? info.mtimeMs : undefined;
+  await destination.put(info.id, [data], { signal, mtimeMs });
   return true;
 }
 
