@@ -9,5 +9,7 @@ export type {
   WriteFault,
 } from "./faulty-store.ts";
 export { faultyStore } from "./faulty-store.ts";
+export type { ProviderCasesOptions } from "./provider-cases.ts";
+export { providerCases } from "./provider-cases.ts";
 export type { SeededEnvironment } from "./seeded-environment.ts";
 export { seededEnvironment } from "./seeded-environment.ts";
