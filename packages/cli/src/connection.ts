@@ -2,16 +2,17 @@ import { randomBytes } from "node:crypto";
 import { chmod, mkdir, open, readFile, rename, rm } from "node:fs/promises";
 import { homedir, hostname, userInfo } from "node:os";
 import { dirname, join, resolve } from "node:path";
-import { VarveError } from "@varve/core";
-import type { StorageConfig, StorageLocation } from "./storage.ts";
+import { type StoreLimits, VarveError } from "@varve/core";
+import type { StorageConfig, StorageLocation } from "./storage-type.ts";
 
-/** Which repository this machine is connected to: a small JSON file that holds no secret. */
+/** Which repository this machine is connected to: a small JSON file; secrets, if they are kept, are in another beside it. */
 export interface Connection {
   readonly storage: StorageLocation;
   readonly username: string;
   readonly hostname: string;
   readonly description?: string | undefined;
   readonly readOnly?: boolean | undefined;
+  readonly throttlingLimits?: StoreLimits | undefined;
 }
 
 /** `--config-file`, else `VARVE_CONFIG_PATH`, else `repository.config` in the user's configuration folder. */
@@ -41,7 +42,34 @@ export async function readConnection(path: string): Promise<Connection> {
       { cause },
     );
   }
-  return parseConnection(text, path);
+  const connection = parseConnection(text, path);
+  const { type, config } = connection.storage;
+  const secrets = await keptCredentials(path);
+  return { ...connection, storage: { type, config: { ...config, ...secrets } } };
+}
+
+/** What `--persist-credentials` kept for the storage. Throws `corrupt`. */
+async function keptCredentials(path: string): Promise<StorageConfig> {
+  let text: string;
+  try {
+    text = await readFile(credentialsFile(path), "utf8");
+  } catch (cause) {
+    if (cause instanceof Error && "code" in cause && cause.code === "ENOENT") {
+      return {};
+    }
+    const what = `cannot read ${credentialsFile(path)}`;
+    throw new VarveError("invalid-argument", what, { cause });
+  }
+  let value: unknown;
+  try {
+    value = JSON.parse(text);
+  } catch {
+    value = undefined; // without the cause, which quotes the file
+  }
+  if (!isStorageConfig(value)) {
+    throw new VarveError("corrupt", `${credentialsFile(path)} does not hold credentials`);
+  }
+  return value;
 }
 
 function parseConnection(text: string, path: string): Connection {
@@ -54,12 +82,20 @@ function parseConnection(text: string, path: string): Connection {
   } catch (cause) {
     return bad(cause);
   }
-  const { storage, username, hostname: host, description, readOnly } = value ?? {};
+  const {
+    storage,
+    username,
+    hostname: host,
+    description,
+    readOnly,
+    throttlingLimits,
+  } = value ?? {};
   if (
     typeof storage?.type !== "string" ||
     !isStorageConfig(storage.config) ||
     typeof username !== "string" ||
-    typeof host !== "string"
+    typeof host !== "string" ||
+    !isLimits(throttlingLimits)
   ) {
     return bad();
   }
@@ -69,7 +105,17 @@ function parseConnection(text: string, path: string): Connection {
     hostname: host,
     description: typeof description === "string" ? description : undefined,
     readOnly: readOnly === true,
+    throttlingLimits,
   };
+}
+
+function isLimits(value: unknown): value is StoreLimits | undefined {
+  return (
+    value === undefined ||
+    (typeof value === "object" &&
+      value !== null &&
+      Object.values(value).every((limit) => typeof limit === "number" && limit >= 0))
+  );
 }
 
 function isStorageConfig(value: unknown): value is StorageConfig {
@@ -80,20 +126,30 @@ function isStorageConfig(value: unknown): value is StorageConfig {
   );
 }
 
-/** Replaces the file as a whole; only its owner may read it. */
+/** Replaces the file as a whole; only its owner may read it. `connection` must hold no secret. */
 export async function writeConnection(path: string, connection: Connection): Promise<void> {
   await writePrivateFile(path, `${JSON.stringify(connection, undefined, 2)}\n`);
 }
 
-/** Removes the connection and the password that was kept beside it. */
+/** Keeps what nobody else may see of a storage's configuration, in a file that only its owner may read. */
+export async function keepCredentials(path: string, secrets: StorageConfig): Promise<void> {
+  await writePrivateFile(credentialsFile(path), `${JSON.stringify(secrets, undefined, 2)}\n`);
+}
+
+/** Removes the connection, and the password and credentials that were kept beside it. */
 export async function removeConnection(path: string): Promise<void> {
   await rm(path, { force: true });
   await rm(passwordFile(path), { force: true });
+  await rm(credentialsFile(path), { force: true });
 }
 
 /** Where `--persist-credentials` keeps the password. */
 export function passwordFile(config: string): string {
   return `${config}.password`;
+}
+
+function credentialsFile(config: string): string {
+  return `${config}.credentials`;
 }
 
 export async function writePrivateFile(path: string, text: string): Promise<void> {

@@ -8,6 +8,7 @@ import {
 } from "@varve/core";
 import type { Command } from "commander";
 import { type Connection, configPath, readConnection } from "./connection.ts";
+import { followLimits } from "./limits.ts";
 import { findPassword } from "./password.ts";
 import { openStore } from "./storage.ts";
 
@@ -58,7 +59,9 @@ export async function withRepository<T>(
   const password = await findPassword(globals);
   const readOnly = options.readOnly || connection.readOnly === true;
   const environment = cliEnvironment();
-  await using store = await openStore(connection.storage, { readOnly, environment });
+  const limits = connection.throttlingLimits;
+  await using store = await openStore(connection.storage, { readOnly, environment, limits });
+  using _following = followLimits(globals.configFile, store);
   await using repository = await openRepository(store, {
     password,
     readOnly,
@@ -83,7 +86,9 @@ export async function withStore<T>(
   await using store = await openStore(connection.storage, {
     readOnly,
     environment: cliEnvironment(),
+    limits: connection.throttlingLimits,
   });
+  using _following = followLimits(globals.configFile, store);
   using interrupts = catchInterrupts();
   return await work(store, { globals, connection, ...interrupts });
 }

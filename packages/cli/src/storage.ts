@@ -1,87 +1,33 @@
-import { resolve } from "node:path";
 import {
   type BlobStore,
-  type Environment,
-  openFileSystemStore,
+  type LimitedStore,
+  limitStore,
   retryStore,
+  type StoreLimits,
   VarveError,
+  withRetries,
 } from "@varve/core";
-import { type Command, InvalidArgumentError } from "commander";
+import type { Command } from "commander";
+import { AZURE } from "./azure-storage.ts";
+import { FILESYSTEM } from "./filesystem-storage.ts";
+import { GCS } from "./gcs-storage.ts";
+import { addSpeedOptions } from "./limits.ts";
+import { S3 } from "./s3-storage.ts";
+import type {
+  OpenStoreOptions,
+  StorageConfig,
+  StorageLocation,
+  StorageType,
+} from "./storage-type.ts";
 
 /**
  * The places where blobs may lie. Everything that knows one kind of storage from another is in this table: another kind
- * is another row.
+ * is another row. What a row needs of a vendor's SDK it imports when it is opened.
  */
+const STORAGE_TYPES: readonly StorageType[] = [FILESYSTEM, S3, AZURE, GCS];
 
-/** What the connection file says about a place. */
-export interface StorageLocation {
-  readonly type: string;
-  readonly config: StorageConfig;
-}
-
-export type StorageConfig = Readonly<Record<string, string | number | boolean | undefined>>;
-
-export interface StorageType {
-  /** The word on the command line and in the connection file. */
-  readonly name: string;
-  readonly description: string;
-  addOptions(command: Command): void;
-  /** From the options that `addOptions` added. */
-  configOf(options: StorageConfig): StorageConfig;
-  /** One line for people, without secrets. */
-  describe(config: StorageConfig): string;
-  /** Members of the configuration that nobody may see. */
-  readonly secrets: readonly string[];
-  /** Throws `corrupt` for a configuration that lacks something. */
-  open(config: StorageConfig, options: OpenStoreOptions): Promise<BlobStore>;
-}
-
-export interface OpenStoreOptions {
-  readonly readOnly?: boolean;
-  /** Make the place when it does not exist. */
-  readonly create?: boolean;
-}
-
-const FILESYSTEM: StorageType = {
-  name: "filesystem",
-  description: "a folder: a local disk or a mounted share",
-  addOptions: (command) => {
-    command
-      .requiredOption("--path <folder>", "where the repository lies")
-      .option("--file-mode <mode>", "permissions of new files, octal (0600)", parseMode)
-      .option("--dir-mode <mode>", "permissions of new folders, octal (0700)", parseMode)
-      .option("--flat", "all blobs of a new repository in one folder");
-  },
-  configOf: ({ path, fileMode, dirMode, flat }) => ({
-    path: resolve(String(path)),
-    fileMode,
-    dirMode,
-    flat,
-  }),
-  describe: ({ path }) => `filesystem ${String(path)}`,
-  secrets: [],
-  open: async ({ path, fileMode, dirMode, flat }, { readOnly = false, create = false }) => {
-    if (typeof path !== "string") {
-      throw new VarveError("corrupt", "the connection file names no path");
-    }
-    return await openFileSystemStore(path, {
-      readOnly,
-      create,
-      ...(typeof fileMode === "number" ? { fileMode } : {}),
-      ...(typeof dirMode === "number" ? { directoryMode: dirMode } : {}),
-      ...(flat === true ? { shards: [] } : {}),
-    });
-  },
-};
-
-function parseMode(text: string): number {
-  if (!/^(?:0o)?[0-7]{3,4}$/.test(text)) {
-    throw new InvalidArgumentError("not an octal mode like 0600");
-  }
-  return Number.parseInt(text.replace("0o", ""), 8);
-}
-
-const STORAGE_TYPES: readonly StorageType[] = [FILESYSTEM];
+// Whoever mistypes a host waits this often for it.
+const OPENING_ATTEMPTS = 4;
 
 /** Throws `corrupt` for a type that varve does not know. */
 export function storageType(name: string): StorageType {
@@ -92,14 +38,44 @@ export function storageType(name: string): StorageType {
   return type;
 }
 
-/** The store of a location, which is tried again when it fails for a moment. Throws `storage-failed`, `access-denied`. */
+/**
+ * The store of a location, which is tried again when it fails for a moment, and asked no more than `limits` allow.
+ * Throws `storage-failed`, `access-denied`.
+ */
 export async function openStore(
   location: StorageLocation,
-  options: OpenStoreOptions & { environment: Environment },
-): Promise<BlobStore> {
-  const { environment } = options;
-  const store = await storageType(location.type).open(location.config, options);
-  return retryStore(store, { environment });
+  options: OpenStoreOptions & { readonly limits?: StoreLimits | undefined },
+): Promise<LimitedStore> {
+  const { environment, limits = {} } = options;
+  const type = storageType(location.type);
+  const config = withVariables(type, location.config);
+  const open = (): Promise<BlobStore> => type.open(config, options);
+  const what = `open ${type.describe(config)}`;
+  const store = await withRetries(what, { environment, attempts: OPENING_ATTEMPTS }, open);
+  return limitStore(retryStore(store, { environment }), { environment, limits });
+}
+
+/** Secrets come from the environment unless some were given; never half of them from here and half from there. */
+function withVariables(type: StorageType, config: StorageConfig): StorageConfig {
+  const names = Object.keys(type.secrets);
+  if (names.some((name) => config[name] !== undefined)) {
+    return config;
+  }
+  const found = names.map((name) => [name, process.env[type.secrets[name] ?? ""]]);
+  return { ...config, ...Object.fromEntries(found.filter(([, value]) => value !== undefined)) };
+}
+
+/** The configuration in two: what anybody may see, and what nobody may. */
+export function splitSecrets({ type, config }: StorageLocation): {
+  readonly visible: StorageConfig;
+  readonly secret: StorageConfig;
+} {
+  const { secrets } = storageType(type);
+  const members = Object.entries(config).filter(([, value]) => value !== undefined);
+  return {
+    visible: Object.fromEntries(members.filter(([name]) => !Object.hasOwn(secrets, name))),
+    secret: Object.fromEntries(members.filter(([name]) => Object.hasOwn(secrets, name))),
+  };
 }
 
 /** Adds one subcommand for each kind of storage; `action` gets the location that its options mean. */
@@ -117,9 +93,10 @@ export function addStorageCommands(
       .command(type.name)
       .description(options.description.replace("{}", type.description));
     type.addOptions(command);
+    addSpeedOptions(command);
     options.addOptions(command);
     command.action(async () => {
-      const config = type.configOf(command.opts<StorageConfig>());
+      const config = await type.configOf(command.opts<StorageConfig>());
       await options.action({ type: type.name, config }, command);
     });
   }

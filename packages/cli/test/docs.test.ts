@@ -32,7 +32,7 @@ function sectionOf(name: string): string | undefined {
 }
 
 function longFlagsIn(text: string): string[] {
-  return Array.from(text.matchAll(/(?<![\w-])--[a-z][a-z-]*/g), ([flag]) => flag);
+  return Array.from(text.matchAll(/(?<![\w-])--[a-z][a-z0-9-]*/g), ([flag]) => flag);
 }
 
 describe("docs/cli.md has", () => {

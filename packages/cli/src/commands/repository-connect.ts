@@ -3,21 +3,25 @@ import {
   type Environment,
   openRepository,
   type RepositoryFormat,
+  type StoreLimits,
   VarveError,
 } from "@varve/core";
 import { type Command, InvalidArgumentError, Option } from "commander";
 import {
   type Connection,
   defaultIdentity,
+  keepCredentials,
   readConnection,
   removeConnection,
   writeConnection,
 } from "../connection.ts";
 import { cliEnvironment, globalOptions } from "../context.ts";
+import { speedLimits } from "../limits.ts";
 import { addSwitch, parseCount, parseDurationMs, parsePercent } from "../options.ts";
 import { printLine } from "../output.ts";
 import { chooseNewPassword, environmentPassword, findPassword, keepPassword } from "../password.ts";
-import { openStore, type StorageLocation, storageType } from "../storage.ts";
+import { openStore, splitSecrets, storageType } from "../storage.ts";
+import type { StorageLocation } from "../storage-type.ts";
 
 /** `repository create`, `connect`, `disconnect`. */
 
@@ -51,7 +55,7 @@ export function addConnectOptions(command: Command): void {
   addSwitch(command, "readonly", { on: false, help: "refuse to change anything" });
   addSwitch(command, "persist-credentials", {
     on: false,
-    help: "keep the password beside the connection, readable by you only",
+    help: "keep password and keys of the storage beside the connection, readable by you only",
   });
 }
 
@@ -127,14 +131,15 @@ export async function create(location: StorageLocation, command: Command): Promi
   const options = command.opts<CreateOptions>();
   const globals = globalOptions(command);
   const environment = cliEnvironment();
-  const connection = connectionTo(location, options);
+  const connection = connectionTo(location, options, speedLimits(command));
+  const limits = connection.throttlingLimits;
   const percent = options.eccOverheadPercent ?? 0;
   const password = await chooseNewPassword({
     given: globals.password,
     file: globals.passwordFile,
     environment: environmentPassword(),
   });
-  await using store = await openStore(location, { create: true, environment });
+  await using store = await openStore(location, { create: true, environment, limits });
   await createRepository(store, {
     password,
     hash: options.blockHash,
@@ -165,7 +170,7 @@ export async function connect(location: StorageLocation, command: Command): Prom
   const options = command.opts<ConnectOptions>();
   const globals = globalOptions(command);
   const password = await findPassword(globals);
-  const connection = connectionTo(location, options);
+  const connection = connectionTo(location, options, speedLimits(command));
   await checkAccess(connection, { password, environment: cliEnvironment() });
   await saveConnection(connection, { ...globals, password, keep: options.persistCredentials });
 }
@@ -179,15 +184,19 @@ export async function disconnect(command: Command): Promise<void> {
 
 /** Opens the whole repository, index and all: a connection that was made is one that works. */
 async function checkAccess(
-  { storage }: Connection,
+  { storage, throttlingLimits: limits }: Connection,
   options: { password: string; environment: Environment },
 ): Promise<void> {
   const { password, environment } = options;
-  await using store = await openStore(storage, { readOnly: true, environment });
+  await using store = await openStore(storage, { readOnly: true, environment, limits });
   await using _repository = await openRepository(store, { password, environment, readOnly: true });
 }
 
-function connectionTo(storage: StorageLocation, options: ConnectOptions): Connection {
+function connectionTo(
+  storage: StorageLocation,
+  options: ConnectOptions,
+  limits: StoreLimits,
+): Connection {
   const identity = defaultIdentity();
   return {
     storage,
@@ -195,6 +204,7 @@ function connectionTo(storage: StorageLocation, options: ConnectOptions): Connec
     hostname: options.overrideHostname ?? identity.hostname,
     description: options.description,
     readOnly: options.readonly,
+    throttlingLimits: Object.keys(limits).length > 0 ? limits : undefined,
   };
 }
 
@@ -204,9 +214,22 @@ async function saveConnection(
 ): Promise<void> {
   const { configFile, password, keep } = options;
   await removeConnection(configFile); // with the password of the repository before
-  await writeConnection(configFile, connection);
+  const { visible, secret } = splitSecrets(connection.storage);
+  const { type } = connection.storage;
+  await writeConnection(configFile, { ...connection, storage: { type, config: visible } });
   if (keep) {
     await keepPassword(configFile, password);
   }
+  const wanted = Object.keys(secret);
+  const variables = wanted.flatMap((name) => storageType(type).secrets[name] ?? []);
+  if (wanted.length > 0 && (keep || variables.length === 0)) {
+    await keepCredentials(configFile, secret);
+  }
   printLine(`Connected as ${connection.username}@${connection.hostname}.`);
+  if (!keep && variables.some((name) => process.env[name] === undefined)) {
+    printLine(
+      `The keys of the storage were not kept: give ${variables.join(", ")} in the environment, ` +
+        "or connect with --persist-credentials.",
+    );
+  }
 }

@@ -3,7 +3,7 @@ import type { Command } from "commander";
 import type { Connection } from "../connection.ts";
 import { type CommandContext, withRepository } from "../context.ts";
 import { formatBytes, formatDuration, printJson, printLine } from "../output.ts";
-import { type StorageLocation, storageType } from "../storage.ts";
+import { splitSecrets, storageType } from "../storage.ts";
 
 /** `repository status`: never a secret, in text and JSON alike. */
 export async function status(command: Command): Promise<void> {
@@ -42,7 +42,7 @@ function statusJson(
       description: descriptionOf(connection),
       readonly: connection.readOnly === true,
     },
-    storage: { type: connection.storage.type, config: publicConfig(connection.storage) },
+    storage: { type: connection.storage.type, config: splitSecrets(connection.storage).visible },
     ...(volume === undefined
       ? {}
       : { volume: { capacity: volume.sizeBytes, available: volume.freeBytes } }),
@@ -91,7 +91,7 @@ function connectionFacts(
     ["Storage type", connection.storage.type],
     ["Storage capacity", volume && formatBytes(volume.sizeBytes)],
     ["Storage available", volume && formatBytes(volume.freeBytes)],
-    ["Storage config", JSON.stringify(publicConfig(connection.storage))],
+    ["Storage config", JSON.stringify(splitSecrets(connection.storage).visible)],
     ["Unique ID", hex(format.uniqueId)],
   ];
 }
@@ -148,11 +148,6 @@ function printFacts(facts: Facts): void {
 
 function descriptionOf({ description, storage }: Connection): string {
   return description ?? `Repository in ${storageType(storage.type).describe(storage.config)}`;
-}
-
-function publicConfig({ type, config }: StorageLocation): object {
-  const { secrets } = storageType(type);
-  return Object.fromEntries(Object.entries(config).filter(([key]) => !secrets.includes(key)));
 }
 
 function nanoseconds(ms: number): number {

@@ -12,8 +12,14 @@ import {
   changeRepositoryPassword,
   changeParameters,
 } from "./repository-change.ts";
-import { addSyncOptions, syncTo, validateProvider } from "./repository-store.ts";
+import {
+  addSyncOptions,
+  addValidateOptions,
+  syncTo,
+  validateProvider,
+} from "./repository-store.ts";
 import { status } from "./repository-status.ts";
+import { throttleCommands } from "./repository-throttle.ts";
 
 /** `varve repository …`. */
 export function repositoryCommands(repository: Command): void {
@@ -42,16 +48,19 @@ export function repositoryCommands(repository: Command): void {
     .option("--new-password <password>", "prefer VARVE_NEW_PASSWORD, a file or the prompt")
     .option("--new-password-file <path>", "read the new password from this file")
     .action(async (_options, command: Command) => changeRepositoryPassword(command));
+  throttleCommands(
+    repository.command("throttle").description("how fast storage may be asked by this connection"),
+  );
   const setParameters = repository
     .command("set-parameters")
     .description("change how new data is stored")
     .action(async (_options, command: Command) => changeParameters(command));
   addParameterOptions(setParameters);
-  repository
+  const validate = repository
     .command("validate-provider")
     .description("test whether the storage does what a repository needs")
-    .option("--json", "print one JSON document")
     .action(async (_options, command: Command) => validateProvider(command));
+  addValidateOptions(validate);
   addStorageCommands(
     repository.command("sync-to").description("mirror the repository to another place"),
     { description: "mirror the repository to {}", addOptions: addSyncOptions, action: syncTo },
