@@ -19,7 +19,8 @@ export function mayDeletePacks(
   { margins, nowMs }: { margins: SafetyMargins; nowMs: number },
 ): boolean {
   const rewrittenMs = lastEndMs(schedule, REWRITES);
-  return rewrittenMs === undefined || nowMs - rewrittenMs >= margins.minRewriteToDeletionMs;
+  const delayMs = margins.minRewriteToDeletionMs;
+  return rewrittenMs === undefined || delayMs === 0 || nowMs - rewrittenMs >= delayMs;
 }
 
 /**

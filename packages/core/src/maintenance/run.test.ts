@@ -2,6 +2,7 @@ import { expect, test } from "vitest";
 import type { BlobStore } from "../blob/store.ts";
 import { passThrough } from "../blob/pass-through.ts";
 import { type ManifestId, parseManifestId } from "../manifest/manifest-store.ts";
+import { contentPrefix } from "../index/content-id.ts";
 import type { Repository } from "../repository/repository.ts";
 import { deleteSnapshot, listSnapshots } from "../snapshot/snapshots.ts";
 import type { MemoryNode } from "../source/memory-source.ts";
@@ -111,6 +112,18 @@ test("with them it takes a day, then two more collections, and nothing else is l
   const firstMarked = states.indexOf("marked");
   expect(firstMarked * 5).toBeGreaterThan(24);
   expect(states.indexOf("dropped")).toBeGreaterThanOrEqual(firstMarked + 2);
+});
+
+test("a file of several pieces keeps the list of its pieces, too", async () => {
+  const { store, environment, repository } = await createTestRepository();
+  const big = { data: "large".repeat(4_000_000), mtimeNs: 1n };
+  await backUp(repository, { big });
+  environment.advance(1000);
+  const prefixes = [...repository.contents.entries()].map(({ id }) => contentPrefix(id));
+  expect(new Set(prefixes)).toEqual(new Set(["", "k", "m", "x"]));
+  const report = await runMaintenance(repository, { mode: "full", safety: "none" });
+  expect(countsOf(report, "snapshot-gc")).toMatchObject({ markedDeleted: 0 });
+  await expectSound(store, environment, [{ big: big.data }]);
 });
 
 test("a backup by a client that has not seen the collection brings its contents back", async () => {

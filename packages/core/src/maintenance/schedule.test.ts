@@ -109,6 +109,7 @@ test.each([
     history(["full-rewrite-contents", 99.5, false]),
     false,
   ],
+  ["in the very run", history(["full-rewrite-contents", 100.1]), false],
   ["two hours after", history(["full-rewrite-contents", 98]), true],
 ])("packs may be deleted: %s", (_, schedule, expected) => {
   const nowMs = 100 * HOUR_MS;

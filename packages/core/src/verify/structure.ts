@@ -151,6 +151,9 @@ export class StructureCheck {
 
   async #checkPieces(object: ObjectId, isSelected: boolean): Promise<number | undefined> {
     try {
+      for await (const id of this.#repository.objects.contents(object, { signal: this.#signal })) {
+        this.#checkContent(id, false); // those of the index streams, too, which going through the pieces reads
+      }
       let end = 0;
       for await (const piece of this.#repository.objects.pieces(object, { signal: this.#signal })) {
         this.#checkPiece(object, piece, end, isSelected);
