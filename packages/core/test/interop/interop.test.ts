@@ -2,6 +2,7 @@ import { mkdirSync, mkdtempSync, renameSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { describe, expect, test } from "vitest";
+import { runMaintenance } from "../../src/maintenance/run.ts";
 import { type MatrixRow, matrixRows, rowName } from "../matrix/matrix.ts";
 import { createRow, restoreAll, snapshotFolder, verifyAll, withRow } from "../matrix/round-trip.ts";
 import { inventory, makeTree } from "../trees/make-tree.ts";
@@ -111,6 +112,44 @@ describe("turn by turn in one repository", () => {
     kopia.run("restore", snapshotIds(kopia).at(-1) ?? "", join(place.folder, "by kopia"));
     expect(inventory(join(place.folder, "by varve"))).toEqual(inventory(place.data));
     expect(inventory(join(place.folder, "by kopia"), asKopiaRestores)).toEqual(
+      inventory(place.data, asKopiaRestores),
+    );
+  });
+
+  test("what varve's maintenance leaves of a repository of Kopia's, both verify and go on with", async () => {
+    using place = temporary();
+    makeTree(place.data, { seed: "maintenance" });
+    using kopia = new Kopia({ password: "matrix password" });
+    kopia.run(
+      "repository",
+      "create",
+      "filesystem",
+      `--path=${place.repository}`,
+      `--override-username=${identity.username}`,
+      `--override-hostname=${identity.hostname}`,
+      `--object-splitter=${row.splitter}`,
+      `--cache-directory=${join(place.folder, "cache")}`,
+    );
+    kopia.run("snapshot", "create", place.data);
+    renameSync(join(place.data, "many"), join(place.folder, "gone"));
+    kopia.run("snapshot", "create", place.data);
+    const [first = "", second = ""] = snapshotIds(kopia);
+    kopia.run("snapshot", "delete", first, "--delete");
+    const maintain = () =>
+      withRow(place.repository, identity, (repository) =>
+        runMaintenance(repository, { mode: "full", safety: "none" }),
+      );
+    const { tasks } = await maintain();
+    const collected = tasks.find(({ task }) => task === "snapshot-gc")?.counts;
+    expect(collected?.["markedDeleted"]).toBeGreaterThan(0);
+    kopiaAccepts(kopia);
+    kopia.run("maintenance", "run", "--full", "--safety=none");
+    kopiaAccepts(kopia);
+    await maintain();
+    kopiaAccepts(kopia);
+    await withRow(place.repository, identity, verifyAll);
+    kopia.run("restore", second, join(place.folder, "restored"));
+    expect(inventory(join(place.folder, "restored"), asKopiaRestores)).toEqual(
       inventory(place.data, asKopiaRestores),
     );
   });
