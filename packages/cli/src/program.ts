@@ -56,6 +56,11 @@ const GROUPS: readonly Group[] = [
     load: async () => (await import("./commands/policy.ts")).policyCommands,
   },
   {
+    name: "maintenance",
+    description: "free what no snapshot needs, keep packs and indexes few",
+    load: async () => (await import("./commands/maintenance.ts")).maintenanceCommands,
+  },
+  {
     name: "manifest",
     description: "look at manifests",
     load: async () => (await import("./commands/manifest.ts")).manifestCommands,

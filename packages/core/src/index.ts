@@ -163,7 +163,11 @@ export type {
   LogRetention,
   MaintenanceParameters,
 } from "./repository/maintenance-parameters.ts";
-export { getMaintenance, setMaintenance } from "./repository/maintenance-parameters.ts";
+export {
+  defaultMaintenance,
+  getMaintenance,
+  setMaintenance,
+} from "./repository/maintenance-parameters.ts";
 export type { MaintenanceStatus } from "./maintenance/status.ts";
 export { maintenanceStatus } from "./maintenance/status.ts";
 export type { MaintenanceOptions, MaintenanceReport, TaskReport } from "./maintenance/run.ts";
