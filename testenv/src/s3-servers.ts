@@ -16,7 +16,12 @@ export interface S3Server extends S3Account, AsyncDisposable {
   stop(): Promise<void>;
 }
 
-export type S3ServerFeature = "versioning" | "object-lock" | "put-if-absent" | "users";
+export type S3ServerFeature =
+  | "versioning"
+  | "object-lock"
+  | "put-if-absent"
+  | "checksums"
+  | "users";
 
 export interface BucketOptions {
   readonly versioning?: boolean;
@@ -29,6 +34,11 @@ export interface BucketOptions {
 export interface VersitygwServer extends S3Server {
   /** A user who may do the `actions` (`s3:GetObject`, …) in the bucket, and nothing else. */
   createUser(bucket: string, actions: readonly string[]): Promise<S3Account>;
+  /** What locks the object, as the server tells it. */
+  retentionOf(
+    bucket: string,
+    key: string,
+  ): Promise<{ readonly mode: string; readonly untilMs: number }>;
 }
 
 const VERSITYGW = "github.com/versity/versitygw/cmd/versitygw";
@@ -79,7 +89,7 @@ export async function startVersitygw(options: VersitygwOptions = {}): Promise<Ve
     secretAccessKey: SECRET_ACCESS_KEY,
     region,
   };
-  const features = ["versioning", "object-lock", "put-if-absent", "users"] as const;
+  const features = ["versioning", "object-lock", "put-if-absent", "checksums", "users"] as const;
   let users = 0;
   return {
     name: "versitygw",
@@ -97,12 +107,19 @@ export async function startVersitygw(options: VersitygwOptions = {}): Promise<Ve
       await grant(account, { user: user.accessKeyId, bucket, actions });
       return user;
     },
+    retentionOf: async (bucket, key) => {
+      const path = `/${bucket}/${key}`;
+      const xml = await s3Request(account, { method: "GET", path, query: { retention: "" } });
+      const [, mode = ""] = /<Mode>(.*)<\/Mode>/.exec(xml) ?? [];
+      const [, until = ""] = /<RetainUntilDate>(.*)<\/RetainUntilDate>/.exec(xml) ?? [];
+      return { mode, untilMs: Date.parse(until) };
+    },
     ...stopping(server, root),
   };
 }
 
 /**
- * s3rver on a directory of its own: neither versions nor object lock, and If-None-Match is not heeded. It computes
+ * s3rver on a directory of its own: no versions, no object lock, If-None-Match and Content-MD5 not heeded. It computes
  * other signatures for a bucket than the vendor's SDK does, and so any will do.
  */
 export async function startS3rver(): Promise<S3Server> {
