@@ -25,7 +25,7 @@ const projects = [
 
 // Against stock Kopia, whose binary no registry has: VARVE_TEST_KOPIA=/path/to/kopia npx vitest run --project interop
 if (process.env["VARVE_TEST_KOPIA"] !== undefined) {
-  projects.push(project("interop", "packages/core", ["test/interop/**/*.test.ts"]));
+  projects.push(project("interop", "packages", ["*/test/interop/**/*.test.ts"]));
 }
 
 export default defineConfig({ test: { projects, maxWorkers: 2 } });

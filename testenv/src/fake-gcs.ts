@@ -42,7 +42,7 @@ export async function startFakeGcs(): Promise<FakeGcs> {
         throw new Error(`create bucket ${name}: ${response.status} ${await response.text()}`);
       }
     },
-    stop: server.stop,
-    [Symbol.asyncDispose]: server.stop,
+    stop: () => server.stop(),
+    [Symbol.asyncDispose]: () => server.stop(),
   };
 }

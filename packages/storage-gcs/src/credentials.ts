@@ -40,7 +40,7 @@ export async function authorizer(
     async headers() {
       client ??= connect();
       try {
-        return (await (await client).getRequestHeaders()) as Record<string, string>; // of every client there is
+        return await (await client).getRequestHeaders();
       } catch (error) {
         client = undefined;
         throw credentialsError(error);
