@@ -91,9 +91,10 @@ async function fillIndex(
 ): Promise<void> {
   const sealed = new Uint8Array(29); // one byte, nonce and tag: never decrypted here
   for (let at = from; at < from + count; at++) {
-    const content = { id: id(at), sealed, originalLength: 1, compressionHeaderId: 0 };
-    repository.contents.claim([content.id]);
-    await repository.contents.append([content]);
+    const numbers = Uint32Array.of(sealed.length, 1, 0); // sealed and plain length, not compressed
+    const content = { ids: [id(at)], numbers, bytes: sealed };
+    repository.contents.claim(content.ids);
+    await repository.contents.append(content);
   }
   await repository.flush();
 }

@@ -17,14 +17,27 @@ export function toHex(bytes: Uint8Array): string {
 
 /** Bytes of lower- or upper-case hex. Throws `invalid-argument` for anything else. */
 export function fromHex(text: string): Uint8Array {
-  if (!/^(?:[0-9a-fA-F]{2})*$/.test(text)) {
+  const bytes = new Uint8Array(text.length >>> 1);
+  let problem = text.length & 1;
+  for (let index = 0; index < bytes.length; index++) {
+    const high = valueOfDigit(text.charCodeAt(index * 2));
+    const low = valueOfDigit(text.charCodeAt(index * 2 + 1));
+    problem |= (high | low) & ~15;
+    bytes[index] = (high << 4) | low;
+  }
+  if (problem !== 0) {
     throw new VarveError("invalid-argument", `not hex: ${JSON.stringify(text.slice(0, 100))}`);
   }
-  const bytes = new Uint8Array(text.length / 2);
-  for (let index = 0; index < bytes.length; index++) {
-    bytes[index] = Number.parseInt(text.slice(index * 2, index * 2 + 2), 16);
-  }
   return bytes;
+}
+
+/** -1 for what is no hex digit. */
+function valueOfDigit(code: number): number {
+  if (code >= 0x30 && code <= 0x39) {
+    return code - 0x30;
+  }
+  const letter = code | 0x20;
+  return letter >= 0x61 && letter <= 0x66 ? letter - 0x57 : -1;
 }
 
 /** Standard base64 with padding, as Kopia's JSON carries byte arrays. */

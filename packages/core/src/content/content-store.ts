@@ -3,6 +3,7 @@ import type { Codec } from "../compression/codec.ts";
 import type { ContentId, ContentPrefix } from "../index/content-id.ts";
 import type { LostContents } from "../index/content-index.ts";
 import type { ContentInfo } from "../index/content-info.ts";
+import type { SealedBatch } from "./sealed-batch.ts";
 
 /** A content that is ready for a pack: compressed, encrypted and error-corrected as the repository asks. */
 export interface SealedContent {
@@ -46,7 +47,7 @@ export interface ContentStore {
    * has still kept them. Throws `read-only` and, once a pack could not be stored, that first failure for ever: the
    * session is lost, and no index will name any of it.
    */
-  append(sealed: readonly SealedContent[], options?: CallOptions): Promise<void>;
+  append(batch: SealedBatch, options?: CallOptions): Promise<void>;
   /**
    * Gives claims back that will not be appended. Harmless when nobody else was told that they are on their way; else the
    * session is lost: later calls throw `cause`.

@@ -13,10 +13,10 @@ import { type ContentId, contentIdOf } from "../index/content-id.ts";
 import { parseIndex } from "../index/index-file.ts";
 import { faultyStore, type FaultPlan } from "../testing/faulty-store.ts";
 import { type SeededEnvironment, seededEnvironment } from "../testing/seeded-environment.ts";
-import type { SealedContent } from "./content-store.ts";
 import { type OpenContentStore, openContentStore } from "./open-content-store.ts";
 import { openLocalIndex, parsePackTail } from "./pack-tail.ts";
-import { sealContent } from "./seal-content.ts";
+import { sealContents } from "./seal-content.ts";
+import type { SealedBatch } from "./sealed-batch.ts";
 
 const PACK_SIZE = 20_000;
 const crypto = await openCrypto();
@@ -48,8 +48,10 @@ async function openContents(
 const data = (seed: number, size = 6000): Uint8Array =>
   seededEnvironment({ seed }).randomBytes(size);
 const idOf = (bytes: Uint8Array): ContentId => contentIdOf("", sealer.hash(bytes));
-const seal = (bytes: Uint8Array): SealedContent =>
-  sealContent({ id: idOf(bytes), data: bytes, sealer });
+const seal = (bytes: Uint8Array): SealedBatch => {
+  const target = new Uint8Array(sealer.sealedLength(bytes.length));
+  return sealContents([{ id: idOf(bytes), data: bytes }], { sealer, target });
+};
 
 async function blobIds(store: BlobStore, prefix = ""): Promise<BlobId[]> {
   const ids: BlobId[] = [];
@@ -86,7 +88,7 @@ test("a content is claimed by one caller, until it is stored and ever after", as
   const id = idOf(bytes);
   expect(contents.claim([id, id])).toEqual([true, false]);
   expect(contents.claim([id])).toEqual([false]);
-  await contents.append([seal(bytes)]);
+  await contents.append(seal(bytes));
   expect(contents.claim([id])).toEqual([false]);
   await contents.flush();
   expect(contents.claim([id])).toEqual([false]);
@@ -94,7 +96,7 @@ test("a content is claimed by one caller, until it is stored and ever after", as
 
 test("what was not claimed is not appended", async () => {
   const contents = await openContents(createMemoryStore());
-  await expect(contents.append([seal(data(1))])).rejects.toThrow("was not claimed");
+  await expect(contents.append(seal(data(1)))).rejects.toThrow("was not claimed");
   await expect(contents.flush()).rejects.toThrow("was not claimed");
 });
 
@@ -321,10 +323,10 @@ test("a flush waits for what was claimed before it, not for what is claimed late
   const flushed = isSettled(flushing);
   contents.claim([idOf(data(2))]);
   expect(await flushed).toBe(false);
-  await contents.append([seal(data(1))]);
+  await contents.append(seal(data(1)));
   await flushing;
   const next = contents.flush();
-  await contents.append([seal(data(2))]);
+  await contents.append(seal(data(2)));
   await next;
   expect(await contents.read(idOf(data(2)))).toEqual(data(2));
 });

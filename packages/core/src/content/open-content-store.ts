@@ -19,9 +19,10 @@ import type { ContentInfo } from "../index/content-info.ts";
 import { shardIndex } from "../index/index-writer.ts";
 import { Claims } from "./claims.ts";
 import { ContentReader } from "./content-reader.ts";
-import type { ContentStats, ContentStore, RewriteFailure, SealedContent } from "./content-store.ts";
+import type { ContentStats, ContentStore, RewriteFailure } from "./content-store.ts";
 import { PackWriter, type WriteSession } from "./pack-writer.ts";
-import { sealContent } from "./seal-content.ts";
+import { type PlainContent, roomFor, sealContents } from "./seal-content.ts";
+import { batchOf, type SealedBatch } from "./sealed-batch.ts";
 import type { SessionOwner } from "./session.ts";
 
 /**
@@ -105,13 +106,11 @@ class PackContentStore implements OpenContentStore {
     });
   }
 
-  async append(sealed: readonly SealedContent[], { signal }: CallOptions = {}): Promise<void> {
+  async append(batch: SealedBatch, { signal }: CallOptions = {}): Promise<void> {
     this.#requireWritable();
     // Nothing is awaited before all are in a pack: an abort must not leave claims that nobody will settle.
     this.#writer.throwIfFailed();
-    for (const content of sealed) {
-      this.#add(content);
-    }
+    this.#add(batch);
     signal?.throwIfAborted();
     this.#writer.startFullPacks();
     await this.#writer.room({ signal });
@@ -138,7 +137,7 @@ class PackContentStore implements OpenContentStore {
     if (this.claim([id])[0] === true) {
       // spec §3.4: an index of version 1 cannot say that a content is compressed.
       const codec = format.indexVersion === 1 ? undefined : options.codec;
-      await this.append([this.#seal({ id, data, codec })], { signal: options.signal });
+      await this.append(this.#seal({ id, data, codec }), { signal: options.signal });
     }
     return id;
   }
@@ -148,9 +147,9 @@ class PackContentStore implements OpenContentStore {
     if (info === undefined) {
       throw new VarveError("content-not-found", `content ${id} is in no index`);
     }
-    const inFlight = this.#writer.inFlight(id);
+    const inFlight = this.#writer.inFlight(info);
     if (inFlight !== undefined) {
-      return this.#reader.decode(info, inFlight.sealed);
+      return this.#reader.decode(info, inFlight);
     }
     try {
       return await this.#reader.read(info, options);
@@ -174,7 +173,7 @@ class PackContentStore implements OpenContentStore {
   async auditPacks({ signal }: CallOptions = {}): Promise<LostContents> {
     // Taken at one moment before the listing: whatever an index names by then was stored, or is still in our hands.
     const needs = this.#index.packNeeds();
-    for (const id of this.#writer.unstoredPacks) {
+    for (const id of this.#writer.unstoredPacks()) {
       needs.found(id, Number.POSITIVE_INFINITY);
     }
     for (const prefix of ["p", "q"]) {
@@ -289,18 +288,21 @@ class PackContentStore implements OpenContentStore {
     await this.#exclusively({}, async () => {}); // what holds it ends by itself now
   }
 
-  #add(content: SealedContent): void {
+  #add(batch: SealedBatch): void {
+    const nowSeconds = this.#nowSeconds();
     try {
-      const timestampSeconds = this.#timestampFor(content.id);
-      this.#index.addEntry(this.#writer.add(content, { timestampSeconds }));
-      this.#claims.settle(content.id);
+      const timestampOf = (id: ContentId): number => this.#timestampFor(id, nowSeconds);
+      for (const entry of this.#writer.add(batch, { timestampOf })) {
+        this.#index.addEntry(entry);
+        this.#claims.settle(entry.id);
+        this.#newOriginalBytes += entry.originalLength;
+      }
     } catch (error) {
       this.#writer.fail(error); // a claim that is neither settled nor given back would hold up every flush
       throw error;
     }
-    this.#newContents++;
-    this.#newOriginalBytes += content.originalLength;
-    this.#newPackedBytes += content.sealed.length;
+    this.#newContents += batch.ids.length;
+    this.#newPackedBytes += batch.bytes.length;
   }
 
   #rewriteOne(info: ContentInfo, sealed: Uint8Array): RewriteFailure | undefined {
@@ -313,15 +315,20 @@ class PackContentStore implements OpenContentStore {
     } catch (error) {
       return { id, error };
     }
-    const content = { id, sealed, originalLength, compressionHeaderId };
-    const timestampSeconds = this.#timestampFor(id);
-    this.#index.addEntry(this.#writer.add(content, { timestampSeconds, deleted }));
+    const batch = batchOf([{ id, sealed, originalLength, compressionHeaderId }]);
+    const timestampSeconds = this.#timestampFor(id, this.#nowSeconds());
+    const timestampOf = (): number => timestampSeconds;
+    for (const entry of this.#writer.add(batch, { timestampOf, deleted })) {
+      this.#index.addEntry(entry);
+    }
     return undefined;
   }
 
-  #seal(content: { id: ContentId; data: Uint8Array; codec: Codec | undefined }): SealedContent {
+  #seal(content: PlainContent): SealedBatch {
+    const { sealer } = this.#options;
     try {
-      return sealContent({ ...content, sealer: this.#options.sealer });
+      const target = new Uint8Array(roomFor([content], sealer));
+      return sealContents([content], { sealer, target });
     } catch (error) {
       this.abandon([content.id], error);
       throw error;
@@ -330,16 +337,22 @@ class PackContentStore implements OpenContentStore {
 
   /** A later entry for a content that stays where it is. */
   #addEntry(info: ContentInfo): void {
-    const entry: ContentInfo = { ...info, timestampSeconds: this.#timestampFor(info.id) };
+    const entry: ContentInfo = {
+      ...info,
+      timestampSeconds: this.#timestampFor(info.id, this.#nowSeconds()),
+    };
     this.#index.addEntry(entry);
     this.#writer.addEntry(entry);
   }
 
   /** Later than any entry of this content, the ones that the watermark hides included (spec §4.1, §4.2). */
-  #timestampFor(id: ContentId): number {
-    const now = Math.floor(this.#options.environment.nowMs() / 1000);
+  #timestampFor(id: ContentId, nowSeconds: number): number {
     const previous = this.#index.get(id)?.timestampSeconds ?? this.#index.watermarkSeconds;
-    return Math.max(now, previous + 1);
+    return Math.max(nowSeconds, previous + 1);
+  }
+
+  #nowSeconds(): number {
+    return Math.floor(this.#options.environment.nowMs() / 1000);
   }
 
   async #commitSession(session: WriteSession, { signal }: CallOptions): Promise<void> {
@@ -356,7 +369,7 @@ class PackContentStore implements OpenContentStore {
 
   async #writeIndex(session: WriteSession, { signal }: CallOptions): Promise<void> {
     const version = this.#options.format.indexVersion === 1 ? 1 : 2;
-    const files = shardIndex([...session.index.entries({ deleted: true })], { version });
+    const files = shardIndex(session.index, { version });
     try {
       const put = await this.#options.indexBlobs.write(files, { sessionId: session.id, signal });
       for (const { id, size } of put) {

@@ -8,9 +8,10 @@ import { recoveryCopyPrefix } from "../format/recovery-copy.ts";
 import type { Sealer } from "../format/sealer.ts";
 import { type ContentId, contentPrefix } from "../index/content-id.ts";
 import type { ContentInfo } from "../index/content-info.ts";
-import { encodeIndex } from "../index/index-writer.ts";
-import type { SealedContent } from "./content-store.ts";
+import { type ContentIndex, createContentIndex } from "../index/content-index.ts";
+import { encodeTable } from "../index/index-writer.ts";
 import { encodePackTail } from "./pack-tail.ts";
+import { numbersAt, type SealedBatch } from "./sealed-batch.ts";
 
 /** `p` packs hold contents without a prefix (file data), `q` packs the others (spec §3.5). */
 export type PackKind = "p" | "q";
@@ -23,7 +24,8 @@ export function packKindOf(id: ContentId): PackKind {
 export interface FinishedPack {
   readonly id: BlobId;
   readonly parts: readonly Uint8Array[];
-  readonly entries: readonly ContentInfo[];
+  /** Its entries, as an index file. */
+  readonly index: Uint8Array;
 }
 
 const PREAMBLE_RANDOM_BYTES = 32;
@@ -41,8 +43,9 @@ export class PackBuilder {
   readonly id: BlobId;
   readonly #format: RepositoryFormat;
   readonly #environment: Environment;
-  readonly #parts: Uint8Array[];
-  readonly #entries: ContentInfo[] = [];
+  readonly #preamble: readonly Uint8Array[];
+  readonly #batches: { readonly start: number; readonly batch: SealedBatch }[] = [];
+  readonly #entries: ContentIndex = createContentIndex();
   #length: number;
 
   constructor(options: {
@@ -62,8 +65,8 @@ export class PackBuilder {
     const recoveryCopy = format.enablePasswordChange
       ? []
       : [recoveryCopyPrefix(format.rawFormatBlob, options.crypto)];
-    this.#parts = [...recoveryCopy, environment.randomBytes(PREAMBLE_RANDOM_BYTES)];
-    this.#length = totalLength(this.#parts);
+    this.#preamble = [...recoveryCopy, environment.randomBytes(PREAMBLE_RANDOM_BYTES)];
+    this.#length = totalLength(this.#preamble);
   }
 
   /** Bytes so far. */
@@ -71,35 +74,56 @@ export class PackBuilder {
     return this.#length;
   }
 
-  /** Keeps `content.sealed`. The result is the entry that becomes true once the pack is stored. */
+  /** Keeps the batch. The result are the entries that become true once the pack is stored. */
   add(
-    content: SealedContent,
-    options: { timestampSeconds: number; deleted?: boolean },
-  ): ContentInfo {
-    assert(content.originalLength <= MAX_CONTENT_LENGTH, "a content is too long");
-    assert(content.sealed.length <= MAX_CONTENT_LENGTH, "a sealed content is too long");
-    assert(this.#length <= MAX_PACK_OFFSET, "a pack is too long");
-    const entry: ContentInfo = {
-      id: content.id,
-      packBlobId: this.id,
-      packOffset: this.#length,
-      packedLength: content.sealed.length,
-      originalLength: content.originalLength,
-      timestampSeconds: options.timestampSeconds,
-      deleted: options.deleted ?? false,
-      formatVersion: this.#format.version,
-      compressionHeaderId: content.compressionHeaderId,
-    };
-    this.#parts.push(content.sealed);
-    this.#length += content.sealed.length;
-    this.#entries.push(entry);
-    return entry;
+    batch: SealedBatch,
+    options: { timestampOf: (id: ContentId) => number; deleted?: boolean },
+  ): ContentInfo[] {
+    const start = this.#length;
+    const entries = batch.ids.map((id, position) => {
+      const { sealedLength, originalLength, compressionHeaderId } = numbersAt(batch, position);
+      assert(originalLength <= MAX_CONTENT_LENGTH, "a content is too long");
+      assert(sealedLength <= MAX_CONTENT_LENGTH, "a sealed content is too long");
+      assert(this.#length <= MAX_PACK_OFFSET, "a pack is too long");
+      const entry: ContentInfo = {
+        id,
+        packBlobId: this.id,
+        packOffset: this.#length,
+        packedLength: sealedLength,
+        originalLength,
+        timestampSeconds: options.timestampOf(id),
+        deleted: options.deleted ?? false,
+        formatVersion: this.#format.version,
+        compressionHeaderId,
+      };
+      this.#length += sealedLength;
+      this.#entries.addEntry(entry);
+      return entry;
+    });
+    assert(this.#length - start === batch.bytes.length, "a batch is as long as its contents");
+    this.#batches.push({ start, batch });
+    return entries;
+  }
+
+  /** The bytes of a content that was added. */
+  sealedAt({ packOffset, packedLength }: ContentInfo): Uint8Array {
+    const found = this.#batches.findLast(({ start }) => start <= packOffset);
+    assert(found !== undefined, "an entry of this pack lies in one of its batches");
+    const offset = packOffset - found.start;
+    return found.batch.bytes.subarray(offset, offset + packedLength);
+  }
+
+  /** The pack is stored: whoever lent the bytes of batches may have them back. */
+  release(): void {
+    for (const { batch } of this.#batches) {
+      batch.release?.();
+    }
   }
 
   /** The whole blob: contents, padding, encrypted local index, postamble. The builder must not be used after it. */
   finish(sealer: Sealer): FinishedPack {
     const padding = LOCAL_INDEX_ALIGNMENT - (this.#length % LOCAL_INDEX_ALIGNMENT); // a full block when aligned already
-    const index = encodeIndex(this.#entries, {
+    const index = encodeTable(this.#entries, {
       version: this.#format.indexVersion === 1 ? 1 : 2,
     });
     const localIndex = new Uint8Array(index.length + LOCAL_INDEX_RANDOM_BYTES);
@@ -108,8 +132,13 @@ export class PackBuilder {
     const tail = encodePackTail(localIndex, { offset: this.#length + padding, sealer });
     return {
       id: this.id,
-      parts: [...this.#parts, this.#environment.randomBytes(padding), ...tail],
-      entries: this.#entries,
+      parts: [
+        ...this.#preamble,
+        ...this.#batches.map(({ batch }) => batch.bytes),
+        this.#environment.randomBytes(padding),
+        ...tail,
+      ],
+      index,
     };
   }
 }

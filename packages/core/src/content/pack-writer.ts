@@ -1,7 +1,7 @@
 import { totalLength } from "../base/bytes.ts";
 import { Semaphore } from "../base/concurrency.ts";
 import type { CallOptions, Environment } from "../base/environment.ts";
-import { VarveError } from "../base/errors.ts";
+import { assert, VarveError } from "../base/errors.ts";
 import type { BlobId, BlobStore } from "../blob/store.ts";
 import type { Crypto } from "../crypto/registry.ts";
 import type { RepositoryFormat } from "../format/format.ts";
@@ -9,8 +9,8 @@ import type { Sealer } from "../format/sealer.ts";
 import type { ContentId } from "../index/content-id.ts";
 import { type ContentIndex, createContentIndex } from "../index/content-index.ts";
 import type { ContentInfo } from "../index/content-info.ts";
-import type { SealedContent } from "./content-store.ts";
 import { PackBuilder, type PackKind, packKindOf } from "./pack-builder.ts";
+import type { SealedBatch } from "./sealed-batch.ts";
 import { newSessionId, putSessionMarker, type SessionOwner } from "./session.ts";
 
 /**
@@ -54,10 +54,8 @@ export class PackWriter {
   readonly #maxPackSize: number;
   readonly #slots: Semaphore;
   readonly #stop = new AbortController();
-  /** Sealed bytes of contents whose pack is not stored yet. */
-  readonly #inFlight = new Map<ContentId, SealedContent>();
   /** Open, or on their way. */
-  readonly #unstored = new Set<BlobId>();
+  readonly #unstored = new Map<BlobId, PackBuilder>();
   #session: WriteSession | undefined;
   #closedPacks = 0;
   #failure: { readonly error: unknown } | undefined;
@@ -68,21 +66,28 @@ export class PackWriter {
     this.#maxPackSize = Math.min(options.format.maxPackSize, MAX_PACK_SIZE);
   }
 
-  /** Puts a content into an open pack, whatever its length; keeps the bytes. */
+  /** Puts a batch into an open pack, whatever its length, and keeps it; gives the entries of its contents. */
   add(
-    content: SealedContent,
-    options: { timestampSeconds: number; deleted?: boolean },
-  ): ContentInfo {
+    batch: SealedBatch,
+    options: { timestampOf: (id: ContentId) => number; deleted?: boolean },
+  ): readonly ContentInfo[] {
+    const [first] = batch.ids;
+    if (first === undefined) {
+      return [];
+    }
     const session = this.#currentSession();
-    const kind = packKindOf(content.id);
+    const kind = packKindOf(first);
+    assert(
+      batch.ids.every((id) => packKindOf(id) === kind),
+      "the contents of a batch go to one pack",
+    );
     let pack = session.open.get(kind);
     if (pack === undefined) {
       pack = new PackBuilder({ kind, sessionId: session.id, ...this.#options });
       session.open.set(kind, pack);
-      this.#unstored.add(pack.id);
+      this.#unstored.set(pack.id, pack);
     }
-    this.#inFlight.set(content.id, content);
-    return pack.add(content, options);
+    return pack.add(batch, options);
   }
 
   /** For a content that is in storage already. */
@@ -90,14 +95,14 @@ export class PackWriter {
     this.#currentSession().index.addEntry(entry);
   }
 
-  /** What `add` was given for a content that is not in storage yet. */
-  inFlight(id: ContentId): SealedContent | undefined {
-    return this.#inFlight.get(id);
+  /** The sealed bytes of a content whose pack is not in storage yet. To be used at once, or copied. */
+  inFlight(info: ContentInfo): Uint8Array | undefined {
+    return this.#unstored.get(info.packBlobId)?.sealedAt(info);
   }
 
   /** Packs that entries may name already though they are not in storage. */
-  get unstoredPacks(): Iterable<BlobId> {
-    return this.#unstored;
+  unstoredPacks(): Iterable<BlobId> {
+    return this.#unstored.keys();
   }
 
   /** Closes the packs that are full and starts to store them. */
@@ -157,7 +162,7 @@ export class PackWriter {
     this.#stop.abort(new VarveError("invalid-argument", "the repository was closed meanwhile"));
     const sessions = this.#session === undefined ? session : [...session, this.#session];
     await Promise.all(sessions.flatMap(({ uploads }) => [...uploads]));
-    this.#inFlight.clear();
+    this.#unstored.clear();
   }
 
   #currentSession(): WriteSession {
@@ -189,14 +194,12 @@ export class PackWriter {
       this.throwIfFailed();
       session.marker ??= this.#putMarker(session);
       await session.marker;
-      const { id, parts, entries } = pack.finish(sealer);
+      const { id, parts, index } = pack.finish(sealer);
       await store.put(id, parts, { signal: this.#stop.signal });
-      this.#unstored.delete(id);
       this.count(totalLength(parts));
-      for (const entry of entries) {
-        session.index.addEntry(entry);
-        this.#inFlight.delete(entry.id);
-      }
+      session.index.addFile(index);
+      this.#unstored.delete(id);
+      pack.release();
     } finally {
       this.#slots.release(1);
     }

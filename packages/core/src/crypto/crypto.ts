@@ -18,6 +18,8 @@ export interface Cipher {
   readonly overhead: number;
   /** `nonce(12) || ciphertext || tag(16)`; the result is the caller's. */
   seal(plain: Uint8Array, iv: Uint8Array): Uint8Array;
+  /** `seal` into `target`, which has exactly the length for it and does not overlap `plain`. */
+  sealInto(target: Uint8Array, plain: Uint8Array, iv: Uint8Array): void;
   /** Undoes `seal`; throws `corrupt` when the bytes are not what was sealed under `iv`. */
   open(sealed: Uint8Array, iv: Uint8Array): Uint8Array;
 }
@@ -26,12 +28,13 @@ export type RandomBytes = (size: number) => Uint8Array;
 
 /** Authenticated encryption with 32-byte keys, 12-byte nonces and 16-byte tags; inputs are not changed. */
 export interface Aead {
-  /** `nonce(12) || ciphertext || tag(16)`; the result is the caller's. */
+  /** `nonce(12) || ciphertext || tag(16)`, in `target` when that is given: of exactly this length, without overlap with `plain`. */
   seal(options: {
     key: Uint8Array;
     nonce: Uint8Array;
     aad: Uint8Array;
     plain: Uint8Array;
+    target?: Uint8Array;
   }): Uint8Array;
   /** Undoes `seal`; the result is the caller's. Throws `corrupt` when short or not authentic. */
   open(options: { key: Uint8Array; aad: Uint8Array; sealed: Uint8Array }): Uint8Array;

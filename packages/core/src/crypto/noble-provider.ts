@@ -8,7 +8,7 @@ import { scryptAsync } from "@noble/hashes/scrypt.js";
 import { sha224, sha256 } from "@noble/hashes/sha2.js";
 import { sha3_224, sha3_256 } from "@noble/hashes/sha3.js";
 import { utf8 } from "../base/bytes.ts";
-import { KEY_SIZE, NONCE_SIZE, notAuthentic, sealedParts } from "./aead.ts";
+import { AEAD_OVERHEAD, KEY_SIZE, NONCE_SIZE, notAuthentic, sealedParts } from "./aead.ts";
 import type { Aead, AeadName, CryptoProvider, Hasher, KeyDerivation } from "./crypto.ts";
 import { cutDigest, type HashRecipe, recipeWithKey } from "./kopia-hash.ts";
 
@@ -71,12 +71,10 @@ const AEADS: Readonly<Record<AeadName, Aead>> = {
 
 function createAead(cipher: NobleCipher): Aead {
   return {
-    seal({ key, nonce, aad, plain }) {
-      const body = cipher(key, nonce, aad).encrypt(plain);
-      const sealed = new Uint8Array(NONCE_SIZE + body.length);
-      sealed.set(nonce);
-      sealed.set(body, NONCE_SIZE);
-      return sealed;
+    seal({ key, nonce, aad, plain, target = new Uint8Array(plain.length + AEAD_OVERHEAD) }) {
+      target.set(nonce);
+      target.set(cipher(key, nonce, aad).encrypt(plain), NONCE_SIZE);
+      return target;
     },
     open({ key, aad, sealed }) {
       const opener = cipher(key, sealedParts(sealed).nonce, aad);

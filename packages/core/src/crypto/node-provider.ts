@@ -9,7 +9,7 @@ import {
   pbkdf2,
   scrypt,
 } from "node:crypto";
-import { Buffer } from "node:buffer";
+import type { Buffer } from "node:buffer";
 import { promisify } from "node:util";
 import { utf8 } from "../base/bytes.ts";
 import {
@@ -53,7 +53,8 @@ const TAG_OPTION = { authTagLength: TAG_SIZE } as const;
 
 const AEADS: Readonly<Record<AeadName, Aead>> = {
   "aes-256-gcm": createAead({
-    cipher: (key, nonce) => createCipheriv("aes-256-gcm", key, nonce, TAG_OPTION),
+    // A tag has 16 bytes unless told otherwise, and to look at options takes as long as to make the cipher.
+    cipher: (key, nonce) => createCipheriv("aes-256-gcm", key, nonce),
     decipher: (key, nonce) => createDecipheriv("aes-256-gcm", key, nonce, TAG_OPTION),
   }),
   "chacha20-poly1305": createAead({
@@ -70,19 +71,18 @@ function createAead(open: {
   decipher(key: Uint8Array, nonce: Uint8Array): DecipherGCM | DecipherChaCha20Poly1305;
 }): Aead {
   return {
-    seal({ key, nonce, aad, plain }) {
+    seal({ key, nonce, aad, plain, target = new Uint8Array(plain.length + AEAD_OVERHEAD) }) {
       const cipher = open.cipher(key, nonce);
       cipher.setAAD(aad, { plaintextLength: plain.length });
-      const sealed = plainView(Buffer.allocUnsafeSlow(plain.length + AEAD_OVERHEAD));
-      sealed.set(nonce);
+      target.set(nonce);
       // node:crypto cannot write into memory of ours, so the ciphertext is copied once: in pieces that stay in the cache.
       for (let start = 0; start < plain.length; start += SEAL_PIECE_BYTES) {
         const piece = plain.subarray(start, start + SEAL_PIECE_BYTES);
-        sealed.set(cipher.update(piece), NONCE_SIZE + start);
+        target.set(cipher.update(piece), NONCE_SIZE + start);
       }
       cipher.final();
-      sealed.set(cipher.getAuthTag(), NONCE_SIZE + plain.length);
-      return sealed;
+      target.set(cipher.getAuthTag(), NONCE_SIZE + plain.length);
+      return target;
     },
     open({ key, aad, sealed }) {
       const { nonce, body, tag } = sealedParts(sealed);

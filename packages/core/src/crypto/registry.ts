@@ -179,6 +179,9 @@ function createCipher(aead: Aead, options: { keyOf: Hasher; randomBytes: RandomB
     overhead: AEAD_OVERHEAD,
     seal: (plain, iv) =>
       aead.seal({ key: keyOf.hash(iv), nonce: randomBytes(NONCE_SIZE), aad: iv, plain }),
+    sealInto(target, plain, iv) {
+      aead.seal({ key: keyOf.hash(iv), nonce: randomBytes(NONCE_SIZE), aad: iv, plain, target });
+    },
     open: (sealed, iv) => aead.open({ key: keyOf.hash(iv), aad: iv, sealed }),
   };
 }

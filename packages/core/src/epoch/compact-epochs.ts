@@ -99,7 +99,7 @@ async function compact(
     merged.addFile(openBlob(id, await store.get(id, { signal }), sealer));
   }
   const version = format.indexVersion === 1 ? 1 : 2;
-  const files = shardIndex([...merged.entries({ deleted: true })], { version });
+  const files = shardIndex(merged, { version });
   const suffix = setSuffix(`s${toHex(environment.randomBytes(8))}`, files.length);
   const outputs: BlobInfo[] = [];
   for (const plain of files) {

@@ -15,6 +15,8 @@ export interface Sealer {
   hash(data: Uint8Array): Uint8Array;
   /** Encrypts, then error-corrects. `iv` is {@link ivOfHash} of a content or blob hash, or a full hash for a pack's local index. */
   seal(plain: Uint8Array, iv: Uint8Array): Uint8Array;
+  /** `seal` into `target`, which has exactly `sealedLength(plain.length)` bytes. */
+  sealInto(target: Uint8Array, plain: Uint8Array, iv: Uint8Array): void;
   /** Undoes `seal`. Throws `corrupt`. */
   open(sealed: Uint8Array, iv: Uint8Array): Uint8Array;
   /** Bytes that `seal` makes of `length` bytes. */
@@ -40,6 +42,7 @@ export function createSealer(
     return {
       ...hashing,
       seal: (plain, iv) => cipher.seal(plain, iv),
+      sealInto: (target, plain, iv) => cipher.sealInto(target, plain, iv),
       open: (sealed, iv) => cipher.open(sealed, iv),
       sealedLength: (length) => length + cipher.overhead,
     };
@@ -47,6 +50,7 @@ export function createSealer(
   return {
     ...hashing,
     seal: (plain, iv) => ecc.encode(cipher.seal(plain, iv)),
+    sealInto: (target, plain, iv) => target.set(ecc.encode(cipher.seal(plain, iv))),
     open: (sealed, iv) => cipher.open(ecc.decode(sealed), iv),
     sealedLength: (length) => ecc.encodedLength(length + cipher.overhead),
   };

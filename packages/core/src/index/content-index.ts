@@ -1,7 +1,9 @@
+import { compareBytes } from "../base/bytes.ts";
 import { VarveError } from "../base/errors.ts";
 import type { BlobId } from "../blob/store.ts";
-import { type ContentId, contentKey, type ContentPrefix, hexDigit } from "./content-id.ts";
+import { type ContentId, type ContentPrefix, hexDigit } from "./content-id.ts";
 import type { ContentInfo } from "./content-info.ts";
+import type { EntryTable } from "./entry-table.ts";
 import { parseIndex } from "./index-file.ts";
 import {
   type EntryFields,
@@ -19,7 +21,7 @@ import { RefTable, spread } from "./ref-table.ts";
  * Contents lie as packed 32-bit words in slabs outside the JavaScript heap, never as objects: at most 64 bytes each
  * for 16-byte hashes, table and pack names included, so that ten million take 0.6 GB at most. No I/O.
  */
-export interface ContentIndex {
+export interface ContentIndex extends EntryTable {
   /**
    * Merges an index file; `bytes` are not kept. Throws what {@link parseIndex} throws, and `corrupt` when its keys have
    * another size than those already here.
@@ -35,8 +37,6 @@ export interface ContentIndex {
   isLive(id: ContentId): boolean;
   /** Winning entries in no particular order, live ones only unless `deleted`; `prefix` "" means those without. */
   entries(options?: { prefix?: ContentPrefix; deleted?: boolean }): Iterable<ContentInfo>;
-  /** Contents held, whatever their state. */
-  readonly count: number;
   /** From now on, entries that were deleted at this Unix second or before do not exist (spec §4.6). 0 hides none. */
   setWatermark(seconds: number): void;
   /** What was last set: a new entry must be later, to win over one that is hidden. */
@@ -109,6 +109,10 @@ class PackedContentIndex implements ContentIndex {
     return this.#count;
   }
 
+  get keySize(): number {
+    return this.#keySize;
+  }
+
   get watermarkSeconds(): number {
     return this.#watermark;
   }
@@ -138,12 +142,18 @@ class PackedContentIndex implements ContentIndex {
 
   addEntry(info: ContentInfo): void {
     requireStorable(info);
-    const key = contentKey(info.id);
-    this.#requireKeySize(key.length);
-    this.#readKeyBytes(key, 0);
-    Object.assign(this.#fields, { encryptionKeyId: 0 }, info, {
-      pack: this.#packs.intern(info.packBlobId),
-    });
+    this.#requireKeySize(1 + Math.floor(info.id.length / 2));
+    this.#readKeyText(info.id);
+    const fields = this.#fields;
+    fields.timestampSeconds = info.timestampSeconds;
+    fields.deleted = info.deleted;
+    fields.packOffset = info.packOffset;
+    fields.packedLength = info.packedLength;
+    fields.originalLength = info.originalLength;
+    fields.pack = this.#packs.intern(info.packBlobId);
+    fields.compressionHeaderId = info.compressionHeaderId;
+    fields.formatVersion = info.formatVersion;
+    fields.encryptionKeyId = info.encryptionKeyId ?? 0;
     this.#merge();
   }
 
@@ -152,7 +162,7 @@ class PackedContentIndex implements ContentIndex {
     if (ref < 0) {
       return undefined;
     }
-    this.#readRecord(ref);
+    this.readEntry(ref, this.#fields);
     requireReadable(id, this.#fields.encryptionKeyId);
     return infoOf(id, this.#fields, this.#packs.name(this.#fields.pack));
   }
@@ -213,8 +223,8 @@ class PackedContentIndex implements ContentIndex {
       ) {
         continue;
       }
-      this.#readRecord(ref);
-      yield infoOf(this.#idOf(ref), this.#fields, this.#packs.name(this.#fields.pack));
+      this.readEntry(ref, this.#fields);
+      yield infoOf(this.idAt(ref), this.#fields, this.#packs.name(this.#fields.pack));
     }
   }
 
@@ -339,10 +349,9 @@ class PackedContentIndex implements ContentIndex {
     slab[value + META] = (this.#prefix << 24) | (timeHigh << 16) | this.#formatNumber(fields);
   }
 
-  #readRecord(ref: number): void {
+  readEntry(ref: number, fields: EntryFields): void {
     const slab = this.#slabOf(ref);
     const base = this.#baseOf(ref);
-    const fields = this.#fields;
     const place = this.#word(slab, base, PLACE);
     fields.timestampSeconds = this.#timeOf(slab, base);
     fields.deleted = place >= 2 ** 31;
@@ -350,7 +359,44 @@ class PackedContentIndex implements ContentIndex {
     fields.packedLength = this.#word(slab, base, PACKED);
     fields.originalLength = this.#word(slab, base, ORIGINAL);
     fields.pack = this.#word(slab, base, PACK);
-    Object.assign(fields, this.#formats[this.#word(slab, base, META) & 0xffff]);
+    const format = this.#formats[this.#word(slab, base, META) & 0xffff] as EntryFormat; // written with the record
+    fields.compressionHeaderId = format.compressionHeaderId;
+    fields.formatVersion = format.formatVersion;
+    fields.encryptionKeyId = format.encryptionKeyId;
+  }
+
+  copyKey(ref: number, target: Uint8Array, offset: number): void {
+    const slab = this.#slabOf(ref);
+    const base = this.#baseOf(ref);
+    target[offset] = this.#word(slab, base, META) >>> 24;
+    for (let index = 0; index < this.#keySize - 1; index++) {
+      target[offset + 1 + index] = this.#hashByte(slab, base, index);
+    }
+  }
+
+  keyHead(ref: number): number {
+    const slab = this.#slabOf(ref);
+    const base = this.#baseOf(ref);
+    let head = this.#word(slab, base, META) >>> 24;
+    for (let index = 0; index < 3; index++) {
+      head = (head << 8) | (index < this.#keySize - 1 ? this.#hashByte(slab, base, index) : 0);
+    }
+    return head >>> 0;
+  }
+
+  compareKeys(a: number, b: number): number {
+    const keys = [a, b].map((ref) => {
+      const key = new Uint8Array(this.#keySize);
+      this.copyKey(ref, key, 0);
+      return key;
+    });
+    return compareBytes(keys[0] as Uint8Array, keys[1] as Uint8Array); // two in, two out
+  }
+
+  /** A hash whose length is no multiple of four has fewer bytes in its last word. */
+  #hashByte(slab: Uint32Array, base: number, index: number): number {
+    const inWord = Math.min(4, this.#keySize - 1 - (index & ~3));
+    return ((slab[base + (index >>> 2)] as number) >>> ((inWord - 1 - (index & 3)) * 8)) & 255; // within the record
   }
 
   #formatNumber(fields: EntryFields): number {
@@ -367,7 +413,11 @@ class PackedContentIndex implements ContentIndex {
     return number;
   }
 
-  #idOf(ref: number): ContentId {
+  packName(pack: number): BlobId {
+    return this.#packs.name(pack);
+  }
+
+  idAt(ref: number): ContentId {
     const slab = this.#slabOf(ref);
     const base = this.#baseOf(ref);
     const prefix = this.#word(slab, base, META) >>> 24;

@@ -8,6 +8,7 @@ import { parseContentId } from "./content-id.ts";
 import type { ContentInfo } from "./content-info.ts";
 import { parseIndex } from "./index-file.ts";
 import { encodeIndex, shardIndex } from "./index-writer.ts";
+import { type ContentIndex, createContentIndex } from "./content-index.ts";
 
 const cases = [
   { name: "version2", version: 2, vector: vectors.indexFiles.version2 },
@@ -203,16 +204,24 @@ describe("writer limits", () => {
   });
 });
 
+function tableOf(entries: readonly ContentInfo[]): ContentIndex {
+  const table = createContentIndex();
+  for (const entry of entries) {
+    table.addEntry(entry);
+  }
+  return table;
+}
+
 describe("shards", () => {
   test("no entries make no file, few make one", () => {
-    expect(shardIndex([], { version: 2 })).toEqual([]);
-    expect(shardIndex(sample, { version: 2 }).map(toHex)).toEqual([
+    expect(shardIndex(tableOf([]), { version: 2 })).toEqual([]);
+    expect(shardIndex(tableOf(sample), { version: 2 }).map(toHex)).toEqual([
       vectors.indexFiles.version2.hex,
     ]);
   });
   test("FNV-1a of the id text decides the file", () => {
     // FNV-1a-32 of the three ids modulo 3 is 2, 0, 0; no file is written for 1.
-    const shards = shardIndex(sample, { version: 2, maxEntriesPerShard: 1 });
+    const shards = shardIndex(tableOf(sample), { version: 2, maxEntriesPerShard: 1 });
     const ids = shards.map((bytes) => [...parseIndex(bytes).entries()].map((entry) => entry.id));
     expect(ids).toEqual([
       ["ffeeddccbbaa99887766554433221100", "k0123456789abcdef0123456789abcdef"],

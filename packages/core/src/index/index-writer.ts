@@ -1,9 +1,10 @@
 import { utf8 } from "../base/bytes.ts";
-import { ByteWriter } from "../base/cursor.ts";
 import { assert, VarveError } from "../base/errors.ts";
-import { type ContentId, contentKey } from "./content-id.ts";
-import { type ContentInfo, winsOver } from "./content-info.ts";
-import { requireStorable, V1_OVERHEAD } from "./index-layout.ts";
+import { createContentIndex } from "./content-index.ts";
+import type { ContentInfo } from "./content-info.ts";
+import type { EntryTable } from "./entry-table.ts";
+import { type EntryFields, emptyFields, V1_OVERHEAD } from "./index-layout.ts";
+import { sortedRefs } from "./sorted-refs.ts";
 
 /** Entries that fit one index file in Kopia's practice (spec §4.4). */
 export const MAX_ENTRIES_PER_SHARD: number = 16_000_000;
@@ -12,6 +13,9 @@ const MAX_SHORT_LENGTH = 2 ** 24;
 const MAX_PACKS = 2 ** 24;
 const MAX_SHORT_PACKS = 2 ** 16;
 const MAX_FORMATS = 255;
+const HEADER_SIZE_V1 = 8;
+const ENTRY_SIZE_V1 = 20;
+const HEADER_SIZE_V2 = 17;
 
 /**
  * The bytes of an index file, identical to what Kopia makes of the same entries (spec §4.3, §4.4). `entries` come in
@@ -22,30 +26,40 @@ export function encodeIndex(
   entries: readonly ContentInfo[],
   options: { version: 1 | 2 },
 ): Uint8Array {
-  const sorted = sortAndMerge(entries);
-  for (const entry of sorted) {
-    checkEntry(entry, options.version);
+  const table = createContentIndex();
+  const length = Math.floor((entries[0]?.id.length ?? 0) / 2);
+  for (const entry of entries) {
+    if (Math.floor(entry.id.length / 2) !== length) {
+      throw invalid(`content ${entry.id} among ids of ${length} bytes`);
+    }
+    table.addEntry(entry);
   }
-  return options.version === 1 ? encodeV1(sorted) : encodeV2(sorted);
+  return encodeTable(table, options);
+}
+
+/** {@link encodeIndex} of all entries in `table`, the deleted ones included. Throws `invalid-argument` as that does. */
+export function encodeTable(table: EntryTable, { version }: { version: 1 | 2 }): Uint8Array {
+  return encodeRefs(table, sortedRefs(table), version);
 }
 
 /**
- * Like {@link encodeIndex}, in as many files as it takes for about `maxEntriesPerShard` entries each: by FNV-1a of the
+ * Like {@link encodeTable}, in as many files as it takes for about `maxEntriesPerShard` entries each: by FNV-1a of the
  * content id (spec §4.4). No file without entries; none at all for no entries.
  */
 export function shardIndex(
-  entries: readonly ContentInfo[],
+  table: EntryTable,
   options: { version: 1 | 2; maxEntriesPerShard?: number },
 ): Uint8Array[] {
-  const merged = entries.length === 0 ? [] : sortAndMerge(entries);
-  const count = Math.ceil(merged.length / (options.maxEntriesPerShard ?? MAX_ENTRIES_PER_SHARD));
-  const shards: ContentInfo[][] = Array.from({ length: count }, () => []);
-  for (const entry of merged) {
-    shards[fnv1a(entry.id) % count]?.push(entry);
-  }
+  const refs = sortedRefs(table);
+  const count = Math.ceil(refs.length / (options.maxEntriesPerShard ?? MAX_ENTRIES_PER_SHARD));
+  const shardOf = (ref: number): number => fnv1a(table.idAt(ref)) % count;
+  const shards =
+    count < 2
+      ? [refs]
+      : Array.from({ length: count }, (_, shard) => refs.filter((ref) => shardOf(ref) === shard));
   return shards
     .filter((shard) => shard.length > 0)
-    .map((shard) => encodeIndex(shard, { version: options.version }));
+    .map((shard) => encodeRefs(table, shard, options.version));
 }
 
 function fnv1a(text: string): number {
@@ -56,179 +70,201 @@ function fnv1a(text: string): number {
   return hash >>> 0;
 }
 
-function sortAndMerge(entries: readonly ContentInfo[]): ContentInfo[] {
-  // Ids of one length sort as text like their keys as bytes: hex digits come before the letters g to z.
-  const sorted = entries.toSorted((a, b) => (a.id < b.id ? -1 : a.id > b.id ? 1 : 0));
-  const keySize = sorted[0] === undefined ? 0 : keySizeOf(sorted[0].id);
-  const merged: ContentInfo[] = [];
-  for (const entry of sorted) {
-    const last = merged.at(-1);
-    if (keySizeOf(entry.id) !== keySize) {
-      throw invalid(`content ${entry.id} among ids of ${keySize - 1} bytes`);
-    }
-    if (last?.id !== entry.id) {
-      merged.push(entry);
-    } else if (winsOver(entry, last)) {
-      merged[merged.length - 1] = entry;
-    }
+/** What a file needs besides its entries; packs and formats are numbered in order of first use. */
+interface FilePlan {
+  readonly table: EntryTable;
+  /** In the order of their keys. */
+  readonly refs: Uint32Array;
+  readonly packs: Numbering;
+  readonly formats: Numbering;
+  readonly hasLong: boolean;
+}
+
+function encodeRefs(table: EntryTable, refs: Uint32Array, version: 1 | 2): Uint8Array {
+  if (refs.length === 0) {
+    throw invalid("no entries"); // spec §4.4: an empty index file must not be written
   }
-  return merged;
+  const plan = planFile(table, refs, version);
+  return version === 1 ? encodeV1(plan) : encodeV2(plan);
 }
 
-function keySizeOf(id: ContentId): number {
-  return 1 + Math.floor(id.length / 2);
+function planFile(table: EntryTable, refs: Uint32Array, version: 1 | 2): FilePlan {
+  const packs = new Numbering();
+  const formats = new Numbering();
+  const fields = emptyFields();
+  let hasLong = false;
+  for (const ref of refs) {
+    table.readEntry(ref, fields);
+    checkEntry(fields, version);
+    packs.add(fields.pack);
+    formats.add(formatKey(fields));
+    hasLong ||=
+      fields.packedLength >= MAX_SHORT_LENGTH || fields.originalLength >= MAX_SHORT_LENGTH;
+  }
+  return { table, refs, packs, formats, hasLong };
 }
 
-function checkEntry(entry: ContentInfo, version: 1 | 2): void {
-  requireStorable(entry);
-  if (version === 2 && entry.timestampSeconds >= 2 ** 32) {
-    throw invalid(`content ${entry.id}: timestamp ${entry.timestampSeconds}`);
+function checkEntry(fields: EntryFields, version: 1 | 2): void {
+  if (version === 2 && fields.timestampSeconds >= 2 ** 32) {
+    throw invalid(`timestamp ${fields.timestampSeconds}`);
   }
   const derived =
-    entry.compressionHeaderId === 0 &&
-    (entry.encryptionKeyId ?? 0) === 0 &&
-    entry.originalLength === entry.packedLength - V1_OVERHEAD;
+    fields.compressionHeaderId === 0 &&
+    fields.encryptionKeyId === 0 &&
+    fields.originalLength === fields.packedLength - V1_OVERHEAD;
   if (version === 1 && !derived) {
-    throw invalid(`content ${entry.id}: version 1 holds neither compression nor other lengths`);
+    throw invalid("version 1 holds neither compression nor other lengths");
   }
 }
 
-function encodeV1(sorted: readonly ContentInfo[]): Uint8Array {
-  const keySize = sortedKeySize(sorted);
-  const packs = new Numbering<string>();
-  const packOf = Uint32Array.from(sorted, (entry) => packs.add(entry.packBlobId));
-  const names = layNames(packs.all, { start: 8 + sorted.length * (keySize + 20) });
-  const writer = new ByteWriter({ capacity: names.end });
-  writer.u8(1).u8(keySize).u16(20).u32(sorted.length);
-  for (const [position, entry] of sorted.entries()) {
-    writer.bytes(contentKey(entry.id));
-    writer.u48(entry.timestampSeconds).u8(entry.formatVersion).u8(entry.packBlobId.length);
-    writer.u32(names.offsets[packOf[position] as number] as number); // one pack an entry, one offset a pack
-    writer.u32(offsetAndFlag(entry)).u32(entry.packedLength);
+function encodeV1({ table, refs, packs }: FilePlan): Uint8Array {
+  const { keySize } = table;
+  const stride = keySize + ENTRY_SIZE_V1;
+  const names = layNames(table, packs, HEADER_SIZE_V1 + refs.length * stride);
+  const bytes = new Uint8Array(names.end);
+  const view = new DataView(bytes.buffer);
+  view.setUint8(0, 1);
+  view.setUint8(1, keySize);
+  view.setUint16(2, ENTRY_SIZE_V1);
+  view.setUint32(4, refs.length);
+  const fields = emptyFields();
+  let place = HEADER_SIZE_V1;
+  for (const ref of refs) {
+    table.readEntry(ref, fields);
+    table.copyKey(ref, bytes, place);
+    const value = place + keySize;
+    const pack = packs.numberOf(fields.pack);
+    view.setUint16(value, Math.floor(fields.timestampSeconds / 2 ** 32));
+    view.setUint32(value + 2, fields.timestampSeconds % 2 ** 32);
+    view.setUint8(value + 6, fields.formatVersion);
+    view.setUint8(value + 7, names.lengths[pack] as number); // one length and one offset a pack
+    view.setUint32(value + 8, names.offsets[pack] as number);
+    view.setUint32(value + 12, offsetAndFlag(fields));
+    view.setUint32(value + 16, fields.packedLength);
+    place += stride;
   }
-  return finish(writer, packs.all, names.end);
+  names.write(bytes);
+  return bytes;
 }
 
-function encodeV2(sorted: readonly ContentInfo[]): Uint8Array {
-  const keySize = sortedKeySize(sorted);
-  const packs = new Numbering<string>();
-  const formats = new Numbering<number>();
-  const packOf = Uint32Array.from(sorted, (entry) => packs.add(entry.packBlobId));
-  const formatOf = Uint32Array.from(sorted, (entry) => formats.add(formatKey(entry)));
+function encodeV2(plan: FilePlan): Uint8Array {
+  const { table, refs, packs, formats } = plan;
   const packCount = packs.all.length;
   const formatCount = formats.all.length;
   if (packCount > MAX_PACKS || formatCount > MAX_FORMATS) {
     throw invalid(`${packCount} packs and ${formatCount} formats in one index file`);
   }
-  const entrySize = entrySizeV2(sorted, { packCount, formatCount });
-  const start = 17 + sorted.length * (keySize + entrySize) + packCount * 5 + formatCount * 6;
-  const names = layNames(packs.all, { start });
-  const writer = new ByteWriter({ capacity: names.end });
-  writer.u8(2).u8(keySize).u16(entrySize).u32(sorted.length);
-  writer.u32(packCount).u8(formatCount).u32(0);
-  for (const [position, entry] of sorted.entries()) {
-    const pack = packOf[position] as number; // one pack and one format an entry
-    const format = formatOf[position] as number;
-    writer.bytes(contentKey(entry.id));
-    writeValueV2(writer, entry, { entrySize, pack, format });
+  const { keySize } = table;
+  const entrySize = entrySizeV2(plan);
+  const packsOffset = HEADER_SIZE_V2 + refs.length * (keySize + entrySize);
+  const formatsOffset = packsOffset + packCount * 5;
+  const names = layNames(table, packs, formatsOffset + formatCount * 6);
+  const bytes = new Uint8Array(names.end);
+  const view = new DataView(bytes.buffer);
+  view.setUint8(0, 2);
+  view.setUint8(1, keySize);
+  view.setUint16(2, entrySize);
+  view.setUint32(4, refs.length);
+  view.setUint32(8, packCount);
+  view.setUint8(12, formatCount);
+  writeEntriesV2(plan, entrySize, view);
+  for (let pack = 0; pack < packCount; pack++) {
+    view.setUint8(packsOffset + pack * 5, names.lengths[pack] as number); // one length and one offset a pack
+    view.setUint32(packsOffset + pack * 5 + 1, names.offsets[pack] as number);
   }
-  for (const [pack, name] of packs.all.entries()) {
-    writer.u8(name.length).u32(names.offsets[pack] as number); // one offset a pack
+  for (const [format, key] of formats.all.entries()) {
+    view.setUint32(formatsOffset + format * 6, Math.floor(key / 2 ** 16));
+    view.setUint16(formatsOffset + format * 6 + 4, key % 2 ** 16);
   }
-  for (const key of formats.all) {
-    writer.u48(key);
-  }
-  return finish(writer, packs.all, names.end);
+  names.write(bytes);
+  return bytes;
 }
 
 /** Spec §4.4: the smallest that holds every entry. */
-function entrySizeV2(
-  sorted: readonly ContentInfo[],
-  { packCount, formatCount }: { packCount: number; formatCount: number },
-): number {
-  if (sorted.some(isLong)) {
+function entrySizeV2({ packs, formats, hasLong }: FilePlan): number {
+  if (hasLong) {
     return 19;
   }
-  return packCount > MAX_SHORT_PACKS ? 18 : formatCount > 1 ? 17 : 16;
+  return packs.all.length > MAX_SHORT_PACKS ? 18 : formats.all.length > 1 ? 17 : 16;
 }
 
-function isLong(entry: ContentInfo): boolean {
-  return entry.packedLength >= MAX_SHORT_LENGTH || entry.originalLength >= MAX_SHORT_LENGTH;
-}
-
-function writeValueV2(
-  writer: ByteWriter,
-  entry: ContentInfo,
-  { entrySize, pack, format }: { entrySize: number; pack: number; format: number },
-): void {
-  writer.u32(entry.timestampSeconds).u32(offsetAndFlag(entry));
-  writer.u24(entry.originalLength & 0xffffff).u24(entry.packedLength & 0xffffff);
-  writer.u16(pack & 0xffff);
-  if (entrySize > 16) {
-    writer.u8(format);
-  }
-  if (entrySize > 17) {
-    writer.u8(pack >>> 16);
-  }
-  if (entrySize > 18) {
-    writer.u8(((entry.originalLength >>> 24) << 4) | (entry.packedLength >>> 24));
+/** Without a writer that checks its room for each number: a flush of a million small files comes by here twice. */
+function writeEntriesV2(plan: FilePlan, entrySize: number, view: DataView): void {
+  const { table, refs, packs, formats } = plan;
+  const bytes = new Uint8Array(view.buffer);
+  const fields = emptyFields();
+  let place = HEADER_SIZE_V2;
+  for (const ref of refs) {
+    table.readEntry(ref, fields);
+    table.copyKey(ref, bytes, place);
+    place += table.keySize;
+    const pack = packs.numberOf(fields.pack);
+    const { originalLength, packedLength } = fields;
+    view.setUint32(place, fields.timestampSeconds);
+    view.setUint32(place + 4, offsetAndFlag(fields));
+    view.setUint16(place + 8, (originalLength >>> 8) & 0xffff);
+    view.setUint16(place + 10, ((originalLength & 255) << 8) | ((packedLength >>> 16) & 255));
+    view.setUint16(place + 12, packedLength & 0xffff);
+    view.setUint16(place + 14, pack & 0xffff);
+    if (entrySize > 16) {
+      view.setUint8(place + 16, formats.numberOf(formatKey(fields)));
+    }
+    if (entrySize > 17) {
+      view.setUint8(place + 17, pack >>> 16);
+    }
+    if (entrySize > 18) {
+      view.setUint8(place + 18, ((originalLength >>> 24) << 4) | (packedLength >>> 24));
+    }
+    place += entrySize;
   }
 }
 
 /** Compression header id, format version and encryption key id as they lie in the file: 4, 1 and 1 bytes. */
-function formatKey(entry: ContentInfo): number {
-  return (
-    entry.compressionHeaderId * 65_536 + entry.formatVersion * 256 + (entry.encryptionKeyId ?? 0)
-  );
+function formatKey(fields: EntryFields): number {
+  return fields.compressionHeaderId * 65_536 + fields.formatVersion * 256 + fields.encryptionKeyId;
 }
 
-function offsetAndFlag(entry: ContentInfo): number {
-  return entry.packOffset + (entry.deleted ? 2 ** 31 : 0);
+function offsetAndFlag(fields: EntryFields): number {
+  return fields.packOffset + (fields.deleted ? 2 ** 31 : 0);
 }
 
-function sortedKeySize(sorted: readonly ContentInfo[]): number {
-  if (sorted[0] === undefined) {
-    throw invalid("no entries"); // spec §4.4: an empty index file must not be written
-  }
-  return keySizeOf(sorted[0].id);
-}
-
-/** Where each name starts when all lie one after the other from `start` on. */
-function layNames(
-  names: readonly string[],
-  { start }: { start: number },
-): { offsets: readonly number[]; end: number } {
+/** Where each pack name starts when all lie one after the other from `start` on, and how long it is. */
+function layNames(table: EntryTable, packs: Numbering, start: number) {
+  const names = packs.all.map((pack) => utf8(table.packName(pack)));
+  const lengths = names.map((name) => name.length);
   let end = start;
-  const offsets = names.map((name) => {
-    const offset = end;
-    end += name.length;
-    return offset;
+  const offsets = lengths.map((length) => {
+    end += length;
+    return end - length;
   });
   if (end >= 2 ** 32) {
     throw invalid(`index file of ${end} bytes`);
   }
-  return { offsets, end };
-}
-
-function finish(writer: ByteWriter, names: readonly string[], end: number): Uint8Array {
-  for (const name of names) {
-    writer.bytes(utf8(name));
-  }
-  assert(writer.length === end, "an index file has the length that its offsets assume");
-  return writer.view();
+  const write = (bytes: Uint8Array): void => {
+    let place = start;
+    for (const name of names) {
+      bytes.set(name, place);
+      place += name.length;
+    }
+    assert(place === bytes.length, "an index file has the length that its offsets assume");
+  };
+  return { lengths, offsets, end, write };
 }
 
 /** Numbers keys in order of first use. */
-class Numbering<K extends string | number> {
-  readonly all: K[] = [];
-  readonly #numbers = new Map<K, number>();
+class Numbering {
+  readonly all: number[] = [];
+  readonly #numbers = new Map<number, number>();
 
-  add(key: K): number {
-    let number = this.#numbers.get(key);
-    if (number === undefined) {
-      number = this.all.push(key) - 1;
-      this.#numbers.set(key, number);
+  add(key: number): void {
+    if (!this.#numbers.has(key)) {
+      this.#numbers.set(key, this.all.push(key) - 1);
     }
+  }
+
+  numberOf(key: number): number {
+    const number = this.#numbers.get(key);
+    assert(number !== undefined, "a key has been added before its number is asked for");
     return number;
   }
 }

@@ -14,6 +14,8 @@ export class PackNames {
   #count = 0;
   readonly #table = new RefTable();
   readonly #hashOf = (ref: number): number => this.#hashAt(ref);
+  /** Thousands of entries in a row lie in one pack. */
+  #last: { readonly name: BlobId; readonly ref: number } | undefined;
 
   get memoryBytes(): number {
     return this.#slabs.length * SLAB_BYTES + this.#places.byteLength + this.#table.memoryBytes;
@@ -25,8 +27,11 @@ export class PackNames {
 
   /** The reference of `name`, new or known. */
   intern(name: BlobId): number {
-    const ref = this.find(name);
-    return ref < 0 ? this.#add(name) : ref;
+    if (this.#last?.name !== name) {
+      const known = this.find(name);
+      this.#last = { name, ref: known < 0 ? this.#add(name) : known };
+    }
+    return this.#last.ref;
   }
 
   /** -1 for a name that is not known. */

@@ -2,7 +2,7 @@ import { JOBS_PER_WORKER } from "../base/budget.ts";
 import type { CallOptions, Environment } from "../base/environment.ts";
 import type { MemoryPlan } from "../base/memory-plan.ts";
 import { assert } from "../base/errors.ts";
-import type { SealedContent } from "../content/content-store.ts";
+import type { SealedBatch } from "../content/sealed-batch.ts";
 import type { ContentId } from "../index/content-id.ts";
 import type { ContentSink, Executor, FileJob, FileResult, RunOptions } from "./executor.ts";
 import type { ExecutorParameters } from "./executor-parameters.ts";
@@ -87,11 +87,11 @@ class JobClaims implements ContentSink {
     return isNew;
   }
 
-  append(sealed: readonly SealedContent[], options?: CallOptions): Promise<void> {
-    for (const { id } of sealed) {
+  append(batch: SealedBatch, options?: CallOptions): Promise<void> {
+    for (const id of batch.ids) {
       this.#open.delete(id);
     }
-    return this.#sink.append(sealed, options);
+    return this.#sink.append(batch, options);
   }
 
   abandon(ids: readonly ContentId[], cause: unknown): void {

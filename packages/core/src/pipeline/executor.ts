@@ -1,6 +1,6 @@
 import type { ErrorCode } from "../base/errors.ts";
 import type { CallOptions } from "../base/environment.ts";
-import type { SealedContent } from "../content/content-store.ts";
+import type { SealedBatch } from "../content/sealed-batch.ts";
 import type { ContentId } from "../index/content-id.ts";
 
 /** One regular file, or a section of one, to be read and stored. */
@@ -39,7 +39,7 @@ export interface FileResult {
 /** The part of a content store that a job needs. */
 export interface ContentSink {
   claim(ids: readonly ContentId[]): boolean[];
-  append(sealed: readonly SealedContent[], options?: CallOptions): Promise<void>;
+  append(batch: SealedBatch, options?: CallOptions): Promise<void>;
   /** Gives back what a lost job has claimed and not appended. */
   abandon(ids: readonly ContentId[], cause: unknown): void;
 }

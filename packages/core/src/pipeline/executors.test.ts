@@ -6,6 +6,7 @@ import fc from "fast-check";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { systemEnvironment } from "../base/environment.ts";
 import type { SealedContent } from "../content/content-store.ts";
+import { contentsOf, type SealedBatch } from "../content/sealed-batch.ts";
 import type { ContentId } from "../index/content-id.ts";
 import { createExecutor } from "./create-executor.ts";
 import type { ContentSink, Executor, FileJob, FileToRead } from "./executor.ts";
@@ -39,9 +40,9 @@ class MemorySink implements ContentSink {
     return ids.map((id) => !this.#claimed.has(id) && this.#claimed.add(id) !== undefined);
   }
 
-  async append(sealed: readonly SealedContent[]): Promise<void> {
+  async append(batch: SealedBatch): Promise<void> {
     await this.onAppend();
-    for (const content of sealed) {
+    for (const content of contentsOf(batch)) {
       this.stored.set(content.id, content);
     }
   }

@@ -16,8 +16,11 @@ export function openLocalFile(path: string | Uint8Array): OpenFile {
     ),
   );
   const close = (): void => closeSync(descriptor);
+  let sizeBytes: number;
   try {
-    if (!attempt(`stat ${what}`, () => fstatSync(descriptor)).isFile()) {
+    const stat = attempt(`stat ${what}`, () => fstatSync(descriptor));
+    sizeBytes = stat.size;
+    if (!stat.isFile()) {
       throw new VarveError("source-failed", `open ${what}: no longer a regular file`);
     }
   } catch (error) {
@@ -25,6 +28,7 @@ export function openLocalFile(path: string | Uint8Array): OpenFile {
     throw error;
   }
   return {
+    sizeBytes,
     read: (target, position) =>
       attempt(`read ${what} at ${position}`, () =>
         readSync(descriptor, target, 0, target.length, position),

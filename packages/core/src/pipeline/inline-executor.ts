@@ -1,4 +1,5 @@
 import type { Environment } from "../base/environment.ts";
+import type { SealedBatch } from "../content/sealed-batch.ts";
 import type { ContentSink, Executor, FileJob, FileResult, RunOptions } from "./executor.ts";
 import { type ExecutorParameters, openJobTools } from "./executor-parameters.ts";
 import { openLocalFile } from "./file-reader.ts";
@@ -38,7 +39,7 @@ class InlineExecutor implements Executor {
         await this.#environment.sleep(0, { signal });
         return sink.claim(ids);
       },
-      append: (sealed: Parameters<ContentSink["append"]>[0]) => sink.append(sealed, { signal }),
+      append: (batch: SealedBatch) => sink.append(batch, { signal }),
     };
     const onBytes = options.onBytes ?? (() => {});
     const result = await processJob(job, this.#tools, yielding, { signal, stop, window, onBytes });

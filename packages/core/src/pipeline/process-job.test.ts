@@ -2,6 +2,7 @@ import { describe, expect, test } from "vitest";
 import { READ_WINDOW_BYTES, SEALED_BATCH_BYTES } from "../base/budget.ts";
 import { assert, VarveError } from "../base/errors.ts";
 import type { SealedContent } from "../content/content-store.ts";
+import { contentsOf, type SealedBatch } from "../content/sealed-batch.ts";
 import { ivOfHash } from "../format/sealer.ts";
 import { type ContentId, contentHash } from "../index/content-id.ts";
 import type { FileToRead } from "./executor.ts";
@@ -30,8 +31,8 @@ class MemorySink {
     return ids.map((id) => !this.#seen.has(id) && this.#seen.add(id) !== undefined);
   }
 
-  async append(sealed: readonly SealedContent[]): Promise<void> {
-    this.appends.push([...sealed]);
+  async append(batch: SealedBatch): Promise<void> {
+    this.appends.push(contentsOf(batch));
   }
 }
 

@@ -3,8 +3,8 @@ import type { CallOptions } from "../base/environment.ts";
 import { assert, errorMessage, isVarveError } from "../base/errors.ts";
 import type { Codec, Codecs } from "../compression/codec.ts";
 import { compressContent } from "../compression/content-compression.ts";
-import type { SealedContent } from "../content/content-store.ts";
-import { sealContent } from "../content/seal-content.ts";
+import { type PlainContent, roomFor, sealContents } from "../content/seal-content.ts";
+import type { SealedBatch } from "../content/sealed-batch.ts";
 import type { Sealer } from "../format/sealer.ts";
 import { type ContentId, contentIdOf } from "../index/content-id.ts";
 import type { Splitter } from "../splitter/splitter.ts";
@@ -18,6 +18,8 @@ import type { FileJob, FileOutcome, FileResult, FileToRead, StoredPiece } from "
 
 /** An open file. Both methods are synchronous: on a worker that is several times faster than promises. */
 export interface OpenFile {
+  /** When it was opened, where that is known; what is appended meanwhile is read all the same, or not. */
+  readonly sizeBytes?: number | undefined;
   /** Fills `target` from `position` as far as it can and tells how many bytes; 0 at the end of the file. */
   read(target: Uint8Array, position: number): number;
   close(): void;
@@ -36,7 +38,7 @@ export interface JobTools {
 /** A content sink that may be on the other side of a thread boundary. */
 export interface JobSink {
   claim(ids: readonly ContentId[]): Promise<readonly boolean[]>;
-  append(sealed: readonly SealedContent[]): Promise<void>;
+  append(batch: SealedBatch): Promise<void>;
 }
 
 export interface ProcessOptions extends CallOptions {
@@ -44,6 +46,8 @@ export interface ProcessOptions extends CallOptions {
   /** {@link READ_WINDOW_BYTES} long, for this job alone while it runs. */
   readonly window: Uint8Array;
   readonly onBytes: (bytes: number) => void;
+  /** Room for at least `size` sealed bytes, which goes with the batch; left out: fresh memory each time. */
+  readonly allocate?: ((size: number) => Uint8Array) | undefined;
 }
 
 export function createWindow(): Uint8Array {
@@ -60,13 +64,6 @@ export function processJob(
   return new JobRun(tools, sink, options).run(job);
 }
 
-/** A chunk that waits for its claim; `data` is a view of the window, or what object-level compression made of it. */
-interface Chunk {
-  readonly id: ContentId;
-  readonly data: Uint8Array;
-  readonly codec: Codec | undefined;
-}
-
 class JobRun {
   readonly #tools: JobTools;
   readonly #sink: JobSink;
@@ -75,7 +72,8 @@ class JobRun {
   /** The window holds chunks in `#chunks`, then from `#start` bytes that are not cut yet, up to `#filled`. */
   #start = 0;
   #filled = 0;
-  readonly #chunks: Chunk[] = [];
+  /** Chunks that wait for their claim: views of the window, or what object-level compression made of them. */
+  readonly #chunks: PlainContent[] = [];
 
   constructor(tools: JobTools, sink: JobSink, options: ProcessOptions) {
     this.#tools = tools;
@@ -134,7 +132,8 @@ class JobRun {
         return failure(error);
       }
       position += count;
-      atEnd = count === 0;
+      // The second question spares most small files a read that only finds the end.
+      atEnd = count === 0 || (position === open.sizeBytes && this.#filled < this.#window.length);
       // Cutting only full windows keeps the bytes that are looked at twice few.
       if (atEnd || this.#filled === this.#window.length) {
         this.#cut(splitter, codec, atEnd, pieces);
@@ -195,30 +194,37 @@ class JobRun {
     }
     this.#options.signal?.throwIfAborted();
     const isNew = await this.#sink.claim(this.#chunks.map((chunk) => chunk.id));
-    let batch: SealedContent[] = [];
-    let batchBytes = 0;
-    for (const [index, chunk] of this.#chunks.entries()) {
-      if (isNew[index] !== true) {
-        continue;
-      }
-      const sealed = sealContent({ ...chunk, sealer: this.#tools.sealer });
-      if (batchBytes > 0 && batchBytes + sealed.sealed.length > SEALED_BATCH_BYTES) {
-        await this.#append(batch);
-        batch = [];
-        batchBytes = 0;
-      }
-      batch.push(sealed);
-      batchBytes += sealed.sealed.length;
-    }
-    if (batch.length > 0) {
-      await this.#append(batch);
-    }
+    const fresh = this.#chunks.filter((_, index) => isNew[index] === true);
     this.#chunks.length = 0;
+    const { sealer } = this.#tools;
+    for (const contents of inBatches(fresh, sealer)) {
+      const room = roomFor(contents, sealer);
+      const target = this.#options.allocate?.(room) ?? new Uint8Array(room);
+      const batch = sealContents(contents, { sealer, target });
+      this.#options.signal?.throwIfAborted();
+      await this.#sink.append(batch);
+    }
   }
+}
 
-  async #append(batch: readonly SealedContent[]): Promise<void> {
-    this.#options.signal?.throwIfAborted();
-    await this.#sink.append(batch);
+/** As many as fit into a batch, or a single one that is longer. */
+function* inBatches(
+  contents: readonly PlainContent[],
+  sealer: Sealer,
+): Generator<readonly PlainContent[]> {
+  let start = 0;
+  let bytes = 0;
+  for (const [index, { data }] of contents.entries()) {
+    const length = sealer.sealedLength(data.length);
+    if (index > start && bytes + length > SEALED_BATCH_BYTES) {
+      yield contents.slice(start, index);
+      start = index;
+      bytes = 0;
+    }
+    bytes += length;
+  }
+  if (start < contents.length) {
+    yield contents.slice(start);
   }
 }
 

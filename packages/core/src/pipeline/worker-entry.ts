@@ -1,23 +1,28 @@
 import { parentPort, workerData } from "node:worker_threads";
+import { SEALED_BATCH_BYTES } from "../base/budget.ts";
 import { systemEnvironment } from "../base/environment.ts";
 import { assert } from "../base/errors.ts";
-import type { SealedContent } from "../content/content-store.ts";
 import type { FileJob } from "./executor.ts";
 import { type ExecutorParameters, openJobTools } from "./executor-parameters.ts";
 import { openLocalFile } from "./file-reader.ts";
 import { createWindow, type JobSink, type JobTools, processJob } from "./process-job.ts";
 import {
   type FromWorker,
-  packContents,
-  type PackedContents,
+  packIds,
+  packOutcomes,
   type ToWorker,
   toPlainError,
+  unpackJob,
 } from "./worker-protocol.ts";
 
 /** The main program of an executor thread. It ends when the main thread terminates it. */
 
-/** Sealed contents below this cross packed: transferring a buffer costs more than copying so few bytes. */
-const SMALL_CONTENT_BYTES = 64 * 1024;
+/** Batches below this are as long as they need to be and are not reused. */
+const SMALL_BATCH_BYTES = 1024 * 1024;
+/** Long enough for a full batch, or a single content of the usual splitters, and what sealing adds. */
+const REUSED_BATCH_BYTES = SEALED_BATCH_BYTES + 64 * 1024;
+/** Buffers kept for reuse; what is given back beyond is left to the collector. */
+const MAX_SPARE_BUFFERS = 4;
 
 type Answer = Extract<ToWorker, { type: "claimed" | "appended" }>;
 
@@ -33,6 +38,7 @@ assert(parentPort !== null, "worker-entry runs in a worker thread");
 const port = parentPort;
 const jobs = new Map<number, RunningJob>();
 const spareWindows: Uint8Array[] = [];
+const spareBuffers: ArrayBuffer[] = [];
 const environment = systemEnvironment();
 // workerData is what createExecutor was given.
 const tools: JobTools = await openJobTools(workerData as ExecutorParameters, {
@@ -41,7 +47,11 @@ const tools: JobTools = await openJobTools(workerData as ExecutorParameters, {
 });
 port.on("message", (message: ToWorker) => {
   if (message.type === "run") {
-    void runJob(message.jobId, message.job);
+    void runJob(message.jobId, unpackJob(message.job));
+    return;
+  }
+  if (message.type === "released") {
+    takeBack(message.buffer);
     return;
   }
   const job = jobs.get(message.jobId);
@@ -70,11 +80,12 @@ async function runJob(jobId: number, job: FileJob): Promise<void> {
       signal: running.abort.signal,
       stop: running.stop.signal,
       window,
+      allocate,
       onBytes: (bytes) => {
         running.unreportedBytes += bytes;
       },
     });
-    post({ type: "done", jobId, bytes: takeBytes(running), outcomes });
+    post({ type: "done", jobId, bytes: takeBytes(running), outcomes: packOutcomes(outcomes) });
   } catch (error) {
     post({ type: "failed", jobId, bytes: takeBytes(running), error: toPlainError(error) });
   }
@@ -89,14 +100,16 @@ function sinkOf(jobId: number, running: RunningJob): JobSink {
     });
   return {
     async claim(ids) {
-      post({ type: "claim", jobId, bytes: takeBytes(running), ids });
+      post({ type: "claim", jobId, bytes: takeBytes(running), ids: packIds(ids) });
       const claimed = await answer();
       assert(claimed.type === "claimed", "a claim is answered by claimed");
       return claimed.isNew;
     },
-    async append(sealed) {
-      const { small, large, buffers } = makeTransferable(sealed);
-      post({ type: "append", jobId, bytes: takeBytes(running), small, large }, buffers);
+    async append({ ids: claimed, numbers, bytes: { buffer, length } }) {
+      assert(buffer instanceof ArrayBuffer, "a batch lies in memory of its own");
+      const ids = packIds(claimed);
+      const bytes = takeBytes(running);
+      post({ type: "append", jobId, bytes, ids, numbers, buffer, length }, [buffer]);
       await answer();
     },
   };
@@ -112,23 +125,18 @@ function post(message: FromWorker, transfer: readonly ArrayBuffer[] = []): void 
   port.postMessage(message, transfer);
 }
 
-/** Contents in the form they cross in: a buffer that is shared (Node's pool) must not be transferred. */
-function makeTransferable(sealed: readonly SealedContent[]): {
-  small: PackedContents;
-  large: readonly SealedContent[];
-  buffers: readonly ArrayBuffer[];
-} {
-  const isSmall = (content: SealedContent): boolean => content.sealed.length < SMALL_CONTENT_BYTES;
-  const small = packContents(sealed.filter(isSmall));
-  const buffers = [small.bytes.buffer as ArrayBuffer]; // concatBytes allocates it
-  const large = sealed
-    .filter((content) => !isSmall(content))
-    .map((content) => {
-      const { buffer, byteLength } = content.sealed;
-      const owns = buffer instanceof ArrayBuffer && buffer.byteLength === byteLength;
-      const bytes = owns ? content.sealed : content.sealed.slice();
-      buffers.push(bytes.buffer as ArrayBuffer); // checked, or made by slice
-      return { ...content, sealed: bytes };
-    });
-  return { small, large, buffers };
+/** Fresh pages for each batch would cost as much time as encrypting it, and wait for the collector of two threads. */
+function allocate(size: number): Uint8Array {
+  if (size < SMALL_BATCH_BYTES) {
+    return new Uint8Array(size);
+  }
+  const fits = spareBuffers.findIndex((buffer) => buffer.byteLength >= size);
+  const [spare] = fits < 0 ? [] : spareBuffers.splice(fits, 1);
+  return new Uint8Array(spare ?? new ArrayBuffer(Math.max(size, REUSED_BATCH_BYTES)));
+}
+
+function takeBack(buffer: ArrayBuffer): void {
+  if (buffer.byteLength >= REUSED_BATCH_BYTES && spareBuffers.length < MAX_SPARE_BUFFERS) {
+    spareBuffers.push(buffer);
+  }
 }

@@ -7,8 +7,10 @@ import type { ExecutorParameters } from "./executor-parameters.ts";
 import {
   type FromWorker,
   fromPlainError,
+  packJob,
   type ToWorker,
-  unpackContents,
+  unpackIds,
+  unpackOutcomes,
 } from "./worker-protocol.ts";
 
 /**
@@ -120,7 +122,7 @@ class ExecutorThread {
         reject: (error) => settle(() => reject(error)),
       };
       this.#jobs.set(jobId, running);
-      this.#post({ type: "run", jobId, job });
+      this.#post({ type: "run", jobId, job: packJob(job) });
       signal?.addEventListener("abort", onAbort, { once: true });
       stop?.addEventListener("abort", onStop, { once: true });
       if (stop?.aborted === true) {
@@ -134,9 +136,8 @@ class ExecutorThread {
     await this.#worker.terminate();
   }
 
-  #post(message: ToWorker): void {
-    // oxlint-disable-next-line unicorn/require-post-message-target-origin -- a thread, not a window
-    this.#worker.postMessage(message);
+  #post(message: ToWorker, transfer: readonly ArrayBuffer[] = []): void {
+    this.#worker.postMessage(message, transfer);
   }
 
   #onMessage(message: FromWorker): void {
@@ -161,20 +162,20 @@ class ExecutorThread {
     const { jobId } = message;
     switch (message.type) {
       case "claim":
-        this.#post({ type: "claimed", jobId, isNew: running.sink.claim(message.ids) });
+        this.#post({ type: "claimed", jobId, isNew: running.sink.claim(unpackIds(message.ids)) });
         break;
-      case "append":
-        running.sink
-          .append([...unpackContents(message.small), ...message.large], {
-            signal: running.options.signal,
-          })
-          .then(
-            () => this.#post({ type: "appended", jobId }),
-            (error: unknown) => this.#fail(jobId, error),
-          );
+      case "append": {
+        const { ids, numbers, buffer, length } = message;
+        const release = (): void => this.#post({ type: "released", buffer }, [buffer]);
+        const batch = { ids: unpackIds(ids), numbers, bytes: new Uint8Array(buffer, 0, length) };
+        running.sink.append({ ...batch, release }, { signal: running.options.signal }).then(
+          () => this.#post({ type: "appended", jobId }),
+          (error: unknown) => this.#fail(jobId, error),
+        );
         break;
+      }
       case "done":
-        running.resolve({ outcomes: message.outcomes });
+        running.resolve({ outcomes: unpackOutcomes(message.outcomes) });
         break;
       case "failed":
         running.reject(fromPlainError(message.error));

@@ -1,73 +1,120 @@
-import { concatBytes } from "../base/bytes.ts";
 import type { ErrorCode } from "../base/errors.ts";
 import { isVarveError, VarveError } from "../base/errors.ts";
-import type { SealedContent } from "../content/content-store.ts";
 import type { ContentId } from "../index/content-id.ts";
-import type { FileJob, FileOutcome } from "./executor.ts";
+import type { FileJob, FileOutcome, FileToRead } from "./executor.ts";
 
 /**
  * What the main thread and a worker of the executor say to each other. A job asks one thing at a time: `claim` is
- * answered by `claimed`, `append` by `appended` once there is room, and either by `abort`. `jobId` counts up.
+ * answered by `claimed`, `append` by `appended` once there is room, and either by `abort`. `jobId` counts up. Lists
+ * cross as one string or one array of numbers: the structured clone takes microseconds for each object or string.
  */
 export type ToWorker =
-  | { readonly type: "run"; readonly jobId: number; readonly job: FileJob }
+  | { readonly type: "run"; readonly jobId: number; readonly job: PackedJob }
   | { readonly type: "claimed"; readonly jobId: number; readonly isNew: readonly boolean[] }
   | { readonly type: "appended"; readonly jobId: number }
   | { readonly type: "stop"; readonly jobId: number }
-  | { readonly type: "abort"; readonly jobId: number };
+  | { readonly type: "abort"; readonly jobId: number }
+  /** The bytes of a batch are stored: their memory goes back to where it came from. */
+  | { readonly type: "released"; readonly buffer: ArrayBuffer };
 
 /** `bytes` were read since the last message of the job. */
 export type FromWorker = { readonly jobId: number; readonly bytes: number } & (
-  | { readonly type: "claim"; readonly ids: readonly ContentId[] }
+  | { readonly type: "claim"; readonly ids: PackedIds }
   | {
       readonly type: "append";
-      readonly small: PackedContents;
-      readonly large: readonly SealedContent[];
+      readonly ids: PackedIds;
+      readonly numbers: Uint32Array;
+      /** To be given back with `released`. */
+      readonly buffer: ArrayBuffer;
+      /** How much of the buffer is sealed bytes. */
+      readonly length: number;
     }
-  | { readonly type: "done"; readonly outcomes: readonly FileOutcome[] }
+  | { readonly type: "done"; readonly outcomes: PackedOutcomes }
   | { readonly type: "failed"; readonly error: PlainError }
 );
 
-/** Many small contents in few objects: as objects of their own they cost 20 µs each to send, most of it for the structured clone. */
-export interface PackedContents {
-  readonly ids: readonly ContentId[];
-  /** For each content its sealed length, original length and compression header id. */
-  readonly numbers: Uint32Array;
-  /** The sealed bytes, one after the other. */
-  readonly bytes: Uint8Array;
+/** Content ids with blanks between them; no content has an empty id. */
+export type PackedIds = string;
+
+export function packIds(ids: readonly ContentId[]): PackedIds {
+  return ids.join(" ");
 }
 
-const NUMBERS_PER_CONTENT = 3;
-
-export function packContents(sealed: readonly SealedContent[]): PackedContents {
-  return {
-    ids: sealed.map((content) => content.id),
-    numbers: Uint32Array.from(
-      sealed.flatMap((content) => [
-        content.sealed.length,
-        content.originalLength,
-        content.compressionHeaderId,
-      ]),
-    ),
-    bytes: concatBytes(sealed.map((content) => content.sealed)),
-  };
+export function unpackIds(packed: PackedIds): readonly ContentId[] {
+  return packed === "" ? [] : (packed.split(" ") as ContentId[]); // packIds joined them
 }
 
-export function unpackContents({ ids, numbers, bytes }: PackedContents): readonly SealedContent[] {
-  let offset = 0;
-  return ids.map((id, index) => {
-    const at = index * NUMBERS_PER_CONTENT;
-    const [length = 0, originalLength = 0, compressionHeaderId = 0] = numbers.subarray(
-      at,
-      at + NUMBERS_PER_CONTENT,
-    );
-    offset += length;
-    return {
-      id,
-      sealed: bytes.subarray(offset - length, offset),
-      originalLength,
-      compressionHeaderId,
-    };
+/** Files as runs of neighbours that are read in the same way. */
+export interface PackedJob {
+  readonly runs: readonly {
+    /** Text paths with NUL between them, which is in no path; a single one of bytes as it is. */
+    readonly paths: string | Uint8Array;
+    readonly how: Omit<FileToRead, "path">;
+  }[];
+}
+
+export function packJob({ files }: FileJob): PackedJob {
+  const runs: { paths: string | Uint8Array; how: Omit<FileToRead, "path"> }[] = [];
+  let texts: string[] = [];
+  for (const [index, { path, ...how }] of files.entries()) {
+    if (typeof path !== "string") {
+      runs.push({ paths: path, how });
+      continue;
+    }
+    texts.push(path);
+    const next = files[index + 1];
+    if (next === undefined || typeof next.path !== "string" || !isReadLike(how, next)) {
+      runs.push({ paths: texts.join("\0"), how });
+      texts = [];
+    }
+  }
+  return { runs };
+}
+
+export function unpackJob({ runs }: PackedJob): FileJob {
+  const files = runs.flatMap(({ paths, how }) =>
+    (typeof paths === "string" ? paths.split("\0") : [paths]).map((path) => ({ path, ...how })),
+  );
+  return { files };
+}
+
+function isReadLike(a: Omit<FileToRead, "path">, b: Omit<FileToRead, "path">): boolean {
+  return (
+    a.offset === b.offset &&
+    a.length === b.length &&
+    a.splitter === b.splitter &&
+    a.compressor === b.compressor
+  );
+}
+
+/** Files of one piece by their object ids and sizes, all others as they are. */
+export interface PackedOutcomes {
+  /** With blanks between them, empty for the others. */
+  readonly objects: string;
+  readonly sizes: Float64Array;
+  readonly others: ReadonlyMap<number, FileOutcome>;
+}
+
+export function packOutcomes(outcomes: readonly FileOutcome[]): PackedOutcomes {
+  const objects: string[] = [];
+  const sizes = new Float64Array(outcomes.length);
+  const others = new Map<number, FileOutcome>();
+  for (const [index, outcome] of outcomes.entries()) {
+    const only = "pieces" in outcome && outcome.pieces.length === 1 ? outcome.pieces[0] : undefined;
+    objects.push(only?.object ?? "");
+    sizes[index] = only?.length ?? 0;
+    if (only === undefined) {
+      others.set(index, outcome);
+    }
+  }
+  return { objects: objects.join(" "), sizes, others };
+}
+
+export function unpackOutcomes({ objects, sizes, others }: PackedOutcomes): FileOutcome[] {
+  const ids = objects.split(" ");
+  return Array.from(sizes, (length, index) => {
+    const object = ids[index] as string; // one for each size
+    return others.get(index) ?? { pieces: [{ length, object }], sizeBytes: length };
   });
 }
 

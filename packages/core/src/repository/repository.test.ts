@@ -1,4 +1,5 @@
 import { mkdtemp, rm } from "node:fs/promises";
+import { batchOf } from "../content/sealed-batch.ts";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, expect, test } from "vitest";
@@ -189,7 +190,7 @@ test("a repository that was opened read-only refuses writes", async () => {
   const readOnly = { code: "read-only" };
   await expect(repository.objects.write(inParts(NOISE))).rejects.toMatchObject(readOnly);
   await expect(repository.manifests.put({ type: "x" }, {})).rejects.toMatchObject(readOnly);
-  await expect(repository.contents.append([])).rejects.toMatchObject(readOnly);
+  await expect(repository.contents.append(batchOf([]))).rejects.toMatchObject(readOnly);
   expect(() => repository.contents.claim([])).toThrow(expect.objectContaining(readOnly));
   expect(() => repository.contents.remove([])).toThrow(expect.objectContaining(readOnly));
   await repository.flush();
