@@ -1,5 +1,5 @@
 // Makes a fresh clone ready with nothing but Node and npm: installs the locked dependencies with the pinned
-// pnpm, then builds. Does only what is missing, so that it can stand before every root script.
+// pnpm, then builds and bundles. Does only what is missing, so that it can stand before every root script.
 import { spawnSync } from "node:child_process";
 import { existsSync, readFileSync, statSync } from "node:fs";
 import { fileURLToPath } from "node:url";
@@ -50,3 +50,4 @@ if (!inputs.every((input) => newerThan(installed, input))) {
   ]);
 }
 run(process.execPath, [`${root}node_modules/typescript/bin/tsc`, "-b"]);
+run(process.execPath, [`${root}scripts/bundle.mjs`]);
