@@ -47,8 +47,37 @@ export async function* walkBlobs(
     }
   }
   yield* lookAt(directory, batch, { idSoFar, prefix });
-  for (const name of directories) {
-    yield* walkBlobs(join(directory, name), prefix, { signal, idSoFar: idSoFar + name });
+  const below = directories.map((name) =>
+    walkBlobs(join(directory, name), prefix, { signal, idSoFar: idSoFar + name }),
+  );
+  yield* oneAfterTheOther(below);
+}
+
+// A directory often holds a single blob; most of the time goes by in waiting for the file system.
+const DIRECTORIES_AHEAD = 16;
+
+/** What the generators give, one after the other; the first step of those that come next is already made. */
+async function* oneAfterTheOther<T>(
+  generators: readonly AsyncGenerator<T>[],
+): AsyncGenerator<T, void, undefined> {
+  const begun: Promise<IteratorResult<T>>[] = [];
+  try {
+    for (const [index, generator] of generators.entries()) {
+      while (begun.length < Math.min(generators.length, index + DIRECTORIES_AHEAD)) {
+        const first = (generators[begun.length] as AsyncGenerator<T>).next(); // it is in range
+        first.catch(() => {}); // thrown when its turn comes
+        begun.push(first);
+      }
+      const first = await (begun[index] as Promise<IteratorResult<T>>); // begun by the loop above
+      if (first.done !== true) {
+        yield first.value;
+        yield* generator;
+      }
+    }
+  } finally {
+    await Promise.all(
+      generators.slice(0, begun.length).map((generator) => generator.return(undefined)),
+    );
   }
 }
 

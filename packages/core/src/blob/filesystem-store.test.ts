@@ -159,7 +159,9 @@ describe("a list", () => {
 
   test("is not put off by what vanishes on the way", async () => {
     const store = await openFileSystemStore(root, { create: true });
-    const ids = Array.from({ length: 6 }, (_, index) => parseBlobId(`p${index}00${PACK.slice(4)}`));
+    const ids = Array.from({ length: 40 }, (_, index) =>
+      parseBlobId(`p${100 + index}${PACK.slice(4)}`),
+    );
     for (const id of ids) {
       await store.put(id, [BYTES]);
     }
@@ -173,7 +175,7 @@ describe("a list", () => {
         );
       }
     }
-    expect(seen).toHaveLength(1);
+    expect(seen.length).toBeLessThan(20); // some directories were looked at ahead
   });
 
   test("fails when the store itself has vanished: it must not look empty", async () => {
