@@ -15,6 +15,7 @@ export async function bundle() {
     entryPoints: {
       index: `${dist}index.js`,
       blob: `${dist}blob/index.js`,
+      format: `${dist}format/index.js`,
       testing: `${dist}testing/index.js`,
       "worker-entry": `${dist}pipeline/worker-entry.js`,
     },

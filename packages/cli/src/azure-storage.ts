@@ -1,6 +1,6 @@
 import { resolve } from "node:path";
 
-import { VarveError } from "@varve/core";
+import { VarveError } from "@varve/core/blob";
 import type { AzureCredentials, AzureStoreOptions } from "@varve/storage-azure";
 import { addPointInTime, optionOrVariable, pointInTimeMs, requiredText } from "./cloud-options.ts";
 import { type StorageConfig, type StorageType, textOf } from "./storage-type.ts";

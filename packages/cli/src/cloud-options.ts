@@ -1,5 +1,5 @@
 import { readFile } from "node:fs/promises";
-import { parseTimeNs, VarveError } from "@varve/core";
+import { parseTimeNs, VarveError } from "@varve/core/blob";
 import { type Command, InvalidArgumentError, Option } from "commander";
 import { type StorageConfig, textOf } from "./storage-type.ts";
 

@@ -2,7 +2,7 @@ import { randomBytes } from "node:crypto";
 import { chmod, mkdir, open, readFile, rename, rm } from "node:fs/promises";
 import { homedir, hostname, userInfo } from "node:os";
 import { dirname, join, resolve } from "node:path";
-import { type StoreLimits, VarveError } from "@varve/core";
+import { type StoreLimits, VarveError } from "@varve/core/blob";
 import type { StorageConfig, StorageLocation } from "./storage-type.ts";
 
 /** Which repository this machine is connected to: a small JSON file; secrets, if they are kept, are in another beside it. */

@@ -1,42 +1,13 @@
 import { availableParallelism } from "node:os";
-import {
-  type BlobStore,
-  type Environment,
-  openRepository,
-  type Repository,
-  systemEnvironment,
-} from "@varve/core";
+import { type BlobStore, openRepository, type Repository, readOnlyStore } from "@varve/core";
 import type { Command } from "commander";
-import { type Connection, configPath, readConnection } from "./connection.ts";
+import { type Connection, readConnection } from "./connection.ts";
+import { cliEnvironment, type GlobalOptions, globalOptions } from "./globals.ts";
 import { followLimits } from "./limits.ts";
-import { findPassword } from "./password.ts";
 import { openStore } from "./storage.ts";
+import { unlock } from "./unlock.ts";
 
-/** The options that stand before every command. */
-export interface GlobalOptions {
-  readonly configFile: string;
-  readonly password?: string | undefined;
-  readonly passwordFile?: string | undefined;
-  readonly maxMemoryBytes?: number | undefined;
-  readonly progress: boolean;
-}
-
-export function globalOptions(command: Command): GlobalOptions {
-  const given = command.optsWithGlobals<{
-    configFile?: string;
-    password?: string;
-    passwordFile?: string;
-    maxMemory?: number;
-    progress?: boolean;
-  }>();
-  return {
-    configFile: configPath(given.configFile),
-    password: given.password,
-    passwordFile: given.passwordFile,
-    maxMemoryBytes: given.maxMemory,
-    progress: given.progress !== false,
-  };
-}
+export { cliEnvironment, globalOptions } from "./globals.ts";
 
 /** What a command works with while a repository is open. */
 export interface CommandContext {
@@ -55,15 +26,14 @@ export async function withRepository<T>(
   work: (repository: Repository, context: CommandContext) => Promise<T>,
 ): Promise<T> {
   const globals = globalOptions(command);
-  const connection = await readConnection(globals.configFile);
-  const password = await findPassword(globals);
+  const { connection, password, format, ...unlocked } = await unlock(command);
+  const { environment } = unlocked;
   const readOnly = options.readOnly || connection.readOnly === true;
-  const environment = cliEnvironment();
-  const limits = connection.throttlingLimits;
-  await using store = await openStore(connection.storage, { readOnly, environment, limits });
+  await using store = unlocked.store;
   using _following = followLimits(globals.configFile, store);
-  await using repository = await openRepository(store, {
+  await using repository = await openRepository(readOnly ? readOnlyStore(store) : store, {
     password,
+    format,
     readOnly,
     workers: Math.max(1, availableParallelism() - 1),
     maxMemoryBytes: globals.maxMemoryBytes,
@@ -91,17 +61,6 @@ export async function withStore<T>(
   using _following = followLimits(globals.configFile, store);
   using interrupts = catchInterrupts();
   return await work(store, { globals, connection, ...interrupts });
-}
-
-/** The real clock; warnings and errors of the library go to standard error. */
-export function cliEnvironment(): Environment {
-  return systemEnvironment({
-    log: ({ level, message }) => {
-      if (level === "warning" || level === "error" || process.env["VARVE_DEBUG"] === "1") {
-        process.stderr.write(`varve: ${level}: ${message}\n`);
-      }
-    },
-  });
 }
 
 function catchInterrupts(): { signal: AbortSignal; stop: AbortSignal } & Disposable {

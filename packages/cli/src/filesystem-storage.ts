@@ -1,5 +1,5 @@
 import { resolve } from "node:path";
-import { openFileSystemStore, VarveError } from "@varve/core";
+import { openFileSystemStore, VarveError } from "@varve/core/blob";
 import { InvalidArgumentError } from "commander";
 import { type StorageType, textOf } from "./storage-type.ts";
 

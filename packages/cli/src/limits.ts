@@ -1,5 +1,5 @@
 import { unwatchFile, watchFile } from "node:fs";
-import type { LimitedStore, StoreLimits } from "@varve/core";
+import type { LimitedStore, StoreLimits } from "@varve/core/blob";
 import { type Command, InvalidArgumentError } from "commander";
 import { readConnection } from "./connection.ts";
 

@@ -1,4 +1,3 @@
-import { parseTimeNs } from "@varve/core";
 import { type Command, InvalidArgumentError, Option } from "commander";
 
 /** How option values are read. A value that cannot be understood is a usage error, never a guess. */
@@ -73,20 +72,6 @@ export function parseDurationMs(text: string): number {
   }
   const [hours, minutes, seconds, ms] = match.slice(1).map((part) => Number(part ?? 0));
   return (hours ?? 0) * 3_600_000 + (minutes ?? 0) * 60_000 + (seconds ?? 0) * 1000 + (ms ?? 0);
-}
-
-/** `2024-01-31 12:00:00 UTC`, with an offset like `+02:00` in place of UTC, or RFC 3339. */
-export function parseTime(text: string): bigint {
-  const match = /^(\d{4}-\d{2}-\d{2})[ T](\d{2}:\d{2}:\d{2}(?:\.\d+)?) ?(\S+)$/.exec(text);
-  const [, day, time, zone = ""] = match ?? [];
-  const offset = /^(?:UTC|GMT|Z)$/i.test(zone)
-    ? "Z"
-    : zone.replace(/^([+-]\d\d):?(\d\d)$/, "$1:$2");
-  try {
-    return parseTimeNs(`${day}T${time}${offset}`);
-  } catch {
-    throw new InvalidArgumentError("not a time like '2024-01-31 12:00:00 UTC'");
-  }
 }
 
 /** `key:value`, several times; the first colon divides. */

@@ -1,7 +1,7 @@
 import { readFile } from "node:fs/promises";
 import { createInterface } from "node:readline";
 import { Writable } from "node:stream";
-import { VarveError } from "@varve/core";
+import { VarveError } from "@varve/core/blob";
 import { passwordFile, writePrivateFile } from "./connection.ts";
 
 /** Where a password may come from, in this order: option, file, environment, kept beside the connection, prompt. */
@@ -13,12 +13,16 @@ export interface PasswordSources {
 
 /** Throws `invalid-argument` when there is none and nobody to ask. */
 export async function findPassword(sources: PasswordSources): Promise<string> {
+  return (await knownPassword(sources)) ?? (await prompt("Password of the repository: "));
+}
+
+/** The same without asking anybody. */
+export async function knownPassword(sources: PasswordSources): Promise<string | undefined> {
   return (
     sources.password ??
     (await fromFile(sources.passwordFile)) ??
     environmentPassword() ??
-    (await kept(sources.configFile)) ??
-    (await prompt("Password of the repository: "))
+    (await kept(sources.configFile))
   );
 }
 

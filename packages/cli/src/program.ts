@@ -11,6 +11,8 @@ interface Group {
   readonly name: string;
   readonly aliases?: readonly string[];
   readonly description: string;
+  /** All of its commands open the repository: unlocking begins while they are loaded. */
+  readonly opensRepository?: true;
   /** Adds options, arguments and subcommands. */
   readonly load: () => Promise<(command: Command) => void>;
 }
@@ -26,33 +28,39 @@ const GROUPS: readonly Group[] = [
     name: "snapshot",
     aliases: ["snap"],
     description: "back up, list, verify, pin, expire and delete snapshots",
+    opensRepository: true,
     load: async () => (await import("./commands/snapshot.ts")).snapshotCommands,
   },
   {
     name: "restore",
     description: "write a snapshot, or part of one, to a folder, tar or zip",
+    opensRepository: true,
     load: async () => (await import("./commands/restore.ts")).restoreCommand,
   },
   {
     name: "list",
     aliases: ["ls"],
     description: "list a directory of a snapshot",
+    opensRepository: true,
     load: async () => (await import("./commands/browse.ts")).listCommand,
   },
   {
     name: "show",
     aliases: ["cat"],
     description: "print a file of a snapshot, or any object",
+    opensRepository: true,
     load: async () => (await import("./commands/browse.ts")).showCommand,
   },
   {
     name: "diff",
     description: "compare two snapshots or directories of snapshots",
+    opensRepository: true,
     load: async () => (await import("./commands/diff.ts")).diffCommand,
   },
   {
     name: "policy",
     description: "show and change what is backed up, how, and how long it is kept",
+    opensRepository: true,
     load: async () => (await import("./commands/policy.ts")).policyCommands,
   },
   {
@@ -63,11 +71,13 @@ const GROUPS: readonly Group[] = [
   {
     name: "manifest",
     description: "look at manifests",
+    opensRepository: true,
     load: async () => (await import("./commands/manifest.ts")).manifestCommands,
   },
   {
     name: "content",
     description: "look at contents and verify them",
+    opensRepository: true,
     load: async () => (await import("./commands/content.ts")).contentCommands,
   },
   {
@@ -78,6 +88,7 @@ const GROUPS: readonly Group[] = [
   {
     name: "index",
     description: "look at index blobs",
+    opensRepository: true,
     load: async () => (await import("./commands/index-blobs.ts")).indexCommands,
   },
   {
@@ -144,9 +155,19 @@ async function createProgram(): Promise<{
     (await group?.load())?.(command);
   };
   // Commander itself says which group is meant: the first argument that is no value of an option.
-  program.hook("preSubcommand", async (_program, command) => load(command));
+  program.hook("preSubcommand", async (_program, command) => {
+    if (groups.get(command)?.opensRepository === true && !asksForHelp(program.args)) {
+      const { beginUnlocking } = await import("./unlock.ts");
+      beginUnlocking(program);
+    }
+    await load(command);
+  });
   addHelpCommand(program, load);
   return { program, load };
+}
+
+function asksForHelp(args: readonly string[]): boolean {
+  return args.some((arg) => arg === "--help" || arg === "-h");
 }
 
 /** Instead of commander's own, which knows neither what is not loaded nor what is deeper than one level. */

@@ -1,4 +1,4 @@
-import { VarveError } from "@varve/core";
+import { VarveError } from "@varve/core/blob";
 import type { S3StoreOptions } from "@varve/storage-s3";
 import {
   addPointInTime,

@@ -1,4 +1,4 @@
-import type { BlobStore, Environment } from "@varve/core";
+import type { BlobStore, Environment } from "@varve/core/blob";
 import type { Command } from "commander";
 
 /** What a kind of storage is to the command line; the kinds are in `storage.ts`. */

@@ -6,7 +6,7 @@ import {
   type StoreLimits,
   VarveError,
   withRetries,
-} from "@varve/core";
+} from "@varve/core/blob";
 import type { Command } from "commander";
 import { AZURE } from "./azure-storage.ts";
 import { FILESYSTEM } from "./filesystem-storage.ts";

@@ -24,6 +24,7 @@ export { parseBlobId } from "./blob/store.ts";
 // The repository.
 export type { EpochParameters, RepositoryFormat, RequiredFeature } from "./format/format.ts";
 export type { CreateFormatOptions, ParameterChanges } from "./format/format-blob.ts";
+export { readRepositoryFormat } from "./format/read-format.ts";
 export type { ContentStats, ContentStore } from "./content/content-store.ts";
 export type { ContentId } from "./index/content-id.ts";
 export { parseContentId } from "./index/content-id.ts";
@@ -33,11 +34,7 @@ export { parseManifestId } from "./manifest/manifest-store.ts";
 export type { ObjectId } from "./object/object-id.ts";
 export { parseObjectId } from "./object/object-id.ts";
 export type { ObjectReader, ObjectStore } from "./object/object-store.ts";
-export {
-  changePassword,
-  readRepositoryFormat,
-  setParameters,
-} from "./repository/change-format.ts";
+export { changePassword, setParameters } from "./repository/change-format.ts";
 export type { IndexBlobInfo } from "./repository/inspect-blobs.ts";
 export { listIndexBlobs, readIndexBlob, readSealedBlob } from "./repository/inspect-blobs.ts";
 export type { OpenRepositoryOptions } from "./repository/open-repository.ts";

@@ -27,10 +27,10 @@ import {
   parseDurationMs,
   parsePercent,
   parsePositive,
-  parseTime,
 } from "../options.ts";
 import { printJson } from "../output.ts";
 import { failForDamagedManifests } from "../select.ts";
+import { parseTime } from "./snapshot-time.ts";
 import { printReport, reportJson } from "./snapshot-report.ts";
 import { type BackupProgress, startBackupProgress } from "./backup-progress.ts";
 

@@ -19,15 +19,6 @@ export interface ChangeFormatOptions extends CallOptions {
   readonly environment: Environment;
 }
 
-/** The format as it lies in storage; secrets included. Throws `not-a-repository`, `wrong-password`, `corrupt`, `format-unsupported`. */
-export async function readRepositoryFormat(
-  store: BlobStore,
-  options: CallOptions & { readonly password: string },
-): Promise<RepositoryFormat> {
-  const { password, signal } = options;
-  return await readFormat(store, { password, crypto: await openCrypto({ hashes: [] }), signal });
-}
-
 /** Throws `wrong-password`, `unsupported` for format version 1, `read-only`. The data is not encrypted anew. */
 export async function changePassword(
   store: BlobStore,

@@ -7,7 +7,7 @@ import { type OpenContentStore, openContentStore } from "../content/open-content
 import { type Crypto, openCrypto } from "../crypto/registry.ts";
 import { createIndexBlobs } from "../epoch/index-blobs.ts";
 import type { RepositoryFormat } from "../format/format.ts";
-import { readFormat } from "../format/format-store.ts";
+import { readRepositoryFormat } from "../format/read-format.ts";
 import { retainingStore } from "../format/retaining-store.ts";
 import { createSealer } from "../format/sealer.ts";
 import { openManifestStore } from "../manifest/open-manifest-store.ts";
@@ -25,6 +25,8 @@ import { repositorySplitters } from "./repository-splitters.ts";
 
 export interface OpenRepositoryOptions extends CallOptions {
   readonly password: string;
+  /** From `readRepositoryFormat` with this store and password, when that was begun before; it need not have ended. */
+  readonly format?: RepositoryFormat | Promise<RepositoryFormat> | undefined;
   /** Refuse every write; default false. */
   readonly readOnly?: boolean | undefined;
   /** Threads for backing up files; default 0, which works on the calling thread. */
@@ -52,10 +54,9 @@ export async function openRepository(
   options: OpenRepositoryOptions,
 ): Promise<Repository> {
   const { password, signal } = options;
-  const unlocking = await openCrypto({ hashes: [] });
-  // The key is derived in the thread pool: a tenth of a second in which this thread can load what it needs next.
+  // The key is derived in the thread pool: a fifth of a second in which this thread can load what it needs next.
   const [format, codecs] = await Promise.all([
-    readFormat(store, { password, crypto: unlocking, signal }),
+    options.format ?? readRepositoryFormat(store, { password, signal }),
     openCodecs(),
   ]);
   const crypto = await openCrypto({ hashes: [format.hash] });

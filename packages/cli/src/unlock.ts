@@ -1,0 +1,52 @@
+import type { Environment, LimitedStore } from "@varve/core/blob";
+import { type RepositoryFormat, readRepositoryFormat } from "@varve/core/format";
+import type { Command } from "commander";
+import { type Connection, readConnection } from "./connection.ts";
+import { cliEnvironment, type GlobalOptions, globalOptions } from "./globals.ts";
+import { findPassword, knownPassword } from "./password.ts";
+import { openStore } from "./storage.ts";
+
+/**
+ * The first part of opening a repository, which needs little code and waits long: deriving the key takes another thread
+ * a fifth of a second. It is begun before the command's own modules and all of core are loaded.
+ */
+export interface Unlocking {
+  readonly connection: Connection;
+  readonly password: string;
+  readonly environment: Environment;
+  readonly store: LimitedStore;
+  readonly format: Promise<RepositoryFormat>;
+}
+
+/** By program: a process may run several, one after the other. */
+const begun = new WeakMap<Command, Promise<Unlocking | undefined>>();
+
+/** For a command that will open the repository. Asks nobody and says nothing: what fails here fails again in `unlock`. */
+export function beginUnlocking(program: Command): void {
+  const globals = globalOptions(program);
+  const unlocking = knownPassword(globals)
+    .then((password) => (password === undefined ? undefined : start(globals, password)))
+    .catch(() => undefined);
+  begun.set(program, unlocking);
+}
+
+/** Throws `invalid-argument` without a connection or password, `corrupt`, and what the storage throws. */
+export async function unlock(command: Command): Promise<Unlocking> {
+  let program = command;
+  while (program.parent !== null) {
+    program = program.parent;
+  }
+  const globals = globalOptions(command);
+  return (await begun.get(program)) ?? (await start(globals, await findPassword(globals)));
+}
+
+async function start(globals: GlobalOptions, password: string): Promise<Unlocking> {
+  const connection = await readConnection(globals.configFile);
+  const environment = cliEnvironment();
+  const readOnly = connection.readOnly === true;
+  const limits = connection.throttlingLimits;
+  const store = await openStore(connection.storage, { readOnly, environment, limits });
+  const format = readRepositoryFormat(store, { password });
+  format.catch(() => {}); // whoever opens the repository with it is told
+  return { connection, password, environment, store, format };
+}
