@@ -1,7 +1,9 @@
+import { fileURLToPath } from "node:url";
 import { defineConfig } from "vitest/config";
 
-const project = (name: string, root: string, include: string[]) => ({
+const project = (name: string, root: string, include: string[], more = {}) => ({
   test: {
+    ...more,
     name,
     root,
     include,
@@ -11,13 +13,15 @@ const project = (name: string, root: string, include: string[]) => ({
   },
 });
 
+// What runs programs runs them as they were last compiled.
+const bundle = fileURLToPath(new URL("scripts/bundle.mjs", import.meta.url));
 const packageTests = ["src/**/*.test.ts", "test/!(interop)/**/*.test.ts", "test/*.test.ts"];
 const projects = [
   project("core", "packages/core", packageTests),
   ...["storage-s3", "storage-azure", "storage-gcs"].map((name) =>
     project(name, `packages/${name}`, packageTests),
   ),
-  project("cli", "packages/cli", packageTests),
+  project("cli", "packages/cli", packageTests, { globalSetup: bundle }),
   project("testenv", "testenv", ["src/**/*.test.ts"]),
   project("bench", "bench", packageTests),
   project("scripts", "scripts", ["*.test.ts"]),
