@@ -1,3 +1,4 @@
+import { availableParallelism } from "node:os";
 import { join } from "node:path";
 import {
   type LocalTargetOptions,
@@ -102,6 +103,15 @@ interface Wanted {
   readonly context: CommandContext;
 }
 
+/** One for each core, as creating files hardly waits; fewer under a memory ceiling. */
+function writerThreads({ memory }: Repository): number {
+  const threads = Math.min(availableParallelism(), MAX_WRITER_THREADS);
+  return memory.limitBytes === undefined ? threads : Math.min(threads, memory.workers);
+}
+
+// More of them wait for each other in the file system.
+const MAX_WRITER_THREADS = 4;
+
 async function restoreSelected(repository: Repository, wanted: Wanted): Promise<void> {
   const { source, options, context } = wanted;
   const signal = AbortSignal.any([context.stop, context.signal]);
@@ -126,6 +136,7 @@ async function restoreSelected(repository: Repository, wanted: Wanted): Promise<
     archive?.target ??
     localTarget(place, {
       ...localOptions(options),
+      writerThreads: writerThreads(repository),
       // Backed up through the link, so put back through it.
       followTargetSymlink: wanted.target === undefined,
     });

@@ -18,4 +18,4 @@ export const CONTENT_CACHE_BYTES: number = 64 * 1024 * 1024;
 /** Blob reads in flight while restoring or verifying. */
 export const PARALLEL_READS: number = 8;
 /** Bytes of packs held at once while restoring or verifying. */
-export const READ_AHEAD_BYTES: number = 64 * 1024 * 1024;
+export const READ_AHEAD_BYTES: number = 32 * 1024 * 1024;

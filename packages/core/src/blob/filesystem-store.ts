@@ -97,13 +97,19 @@ class FileSystemStore implements BlobStore {
     this.#storingSharding = shardingIsStored ? Promise.resolve() : undefined;
   }
 
-  async get(id: BlobId, { range, signal }: GetOptions = {}): Promise<Uint8Array> {
+  async get(id: BlobId, { range, into, signal }: GetOptions = {}): Promise<Uint8Array> {
     signal?.throwIfAborted();
     try {
       await using handle = await open(this.#fileOf(id), "r");
       const { size } = await handle.stat();
       const { offset, length } = resolveRange(id, size, range);
-      return await readExactly(handle, offset, new Uint8Array(length));
+      return await readExactly(
+        handle,
+        offset,
+        into !== undefined && into.length >= length
+          ? into.subarray(0, length)
+          : new Uint8Array(length),
+      );
     } catch (error) {
       throw fileSystemError(error, `get ${id}`);
     }

@@ -40,6 +40,8 @@ export type StoreFeature = "put-if-absent" | "set-mtime" | "object-lock";
 export interface GetOptions extends CallOptions {
   /** Exactly these bytes; `length` 0 is allowed and still checks that the blob exists. */
   readonly range?: { readonly offset: number; readonly length: number } | undefined;
+  /** Memory that the store may fill from its start and give a view of, when it is long enough; it may also ignore it. */
+  readonly into?: Uint8Array | undefined;
 }
 
 export interface PutOptions extends CallOptions {

@@ -15,7 +15,7 @@ import type { ContentStore } from "./content-store.ts";
 /** Contents of one pack with at most this much between them are read together: less than a request costs. */
 export const JOIN_GAP_BYTES: number = 64 * 1024;
 /** A joined read is not made longer than this; a single content may be. */
-export const JOINED_READ_BYTES: number = 8 * 1024 * 1024;
+export const JOINED_READ_BYTES: number = 4 * 1024 * 1024;
 
 /** Bytes of one pack to be read at once, and the contents in them by ascending offset. */
 export interface PackRange {
@@ -31,7 +31,7 @@ export interface ContentReadSource {
   readonly memory: Pick<MemoryPlan, "parallelReads" | "readAheadBytes">;
 }
 
-/** The plain bytes of a content, never changed later, or why there are none. */
+/** The plain bytes of a content, or why there are none. The bytes are gone once `use` has settled. */
 export type ContentOutcome = { readonly bytes: Uint8Array } | { readonly error: VarveError };
 
 /** Joins neighbours into ranges; the ranges stand in the order in which their first content was named. */
@@ -88,6 +88,8 @@ export class BulkReader {
   readonly #source: ContentReadSource;
   readonly #parallel: number;
   readonly #held: Semaphore;
+  /** Memory of earlier reads, all of one length: fresh pages for each would cost the system more than the read. */
+  readonly #spare: Uint8Array[] = [];
   #bytesRead = 0;
 
   constructor(source: ContentReadSource, options: { parallel?: number | undefined } = {}) {
@@ -111,24 +113,34 @@ export class BulkReader {
     { signal }: CallOptions = {},
   ): Promise<void> {
     await forEachLimit(planRanges(infos), { limit: this.#parallel, signal }, async (range) => {
-      await this.#held.acquire(range.length, { signal });
+      const held = Math.max(range.length, JOINED_READ_BYTES);
+      await this.#held.acquire(held, { signal });
+      const spare = held === JOINED_READ_BYTES ? this.#spare.pop() : undefined;
+      const into = spare ?? new Uint8Array(held);
       try {
-        const packed = await this.#fetch(range, { signal });
+        const packed = await this.#fetch(range, { into, signal });
         for (const info of range.infos) {
           await use(info, await this.#open(info, range, packed, { signal }));
         }
       } finally {
-        this.#held.release(range.length);
+        if (into.length === JOINED_READ_BYTES) {
+          this.#spare.push(into);
+        }
+        this.#held.release(held);
       }
     });
   }
 
   /** Nothing when the range cannot be had as a whole. */
-  async #fetch(range: PackRange, { signal }: CallOptions): Promise<Uint8Array | undefined> {
+  async #fetch(
+    range: PackRange,
+    { into, signal }: CallOptions & { into: Uint8Array },
+  ): Promise<Uint8Array | undefined> {
     const { packBlobId, offset, length } = range;
     try {
       const bytes = await this.#source.blobs.get(packBlobId, {
         range: { offset, length },
+        into,
         signal,
       });
       this.#bytesRead += bytes.length;
@@ -152,6 +164,7 @@ export class BulkReader {
           bytes: this.#source.contents.decode(
             info,
             packed.subarray(start, start + info.packedLength),
+            { inPlace: true },
           ),
         };
       } catch {

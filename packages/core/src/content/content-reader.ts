@@ -4,6 +4,7 @@ import { errorMessage, isVarveError, VarveError } from "../base/errors.ts";
 import type { BlobStore } from "../blob/store.ts";
 import type { Codecs } from "../compression/codec.ts";
 import { decompressContent } from "../compression/content-compression.ts";
+import type { OpenOptions } from "../crypto/crypto.ts";
 import { ivOfHash, type Sealer } from "../format/sealer.ts";
 import { contentHash, contentPrefix } from "../index/content-id.ts";
 import type { ContentInfo } from "../index/content-info.ts";
@@ -34,7 +35,7 @@ export class ContentReader {
     if (cached !== undefined) {
       return cached;
     }
-    const data = this.decode(info, await this.#fetch(info, options));
+    const data = this.decode(info, await this.#fetch(info, options), { inPlace: true });
     if (contentPrefix(info.id) !== "") {
       this.#cache.set(info.id, data);
     }
@@ -42,9 +43,9 @@ export class ContentReader {
   }
 
   /** Throws `corrupt` or `format-unsupported`, naming the content and its pack. */
-  decode(info: ContentInfo, packed: Uint8Array): Uint8Array {
+  decode(info: ContentInfo, packed: Uint8Array, options?: OpenOptions): Uint8Array {
     try {
-      return this.#decode(info, packed);
+      return this.#decode(info, packed, options);
     } catch (cause) {
       const code = isVarveError(cause, "format-unsupported") ? "format-unsupported" : "corrupt";
       const message = `content ${info.id} in pack ${info.packBlobId}: ${errorMessage(cause)}`;
@@ -52,7 +53,7 @@ export class ContentReader {
     }
   }
 
-  #decode(info: ContentInfo, packed: Uint8Array): Uint8Array {
+  #decode(info: ContentInfo, packed: Uint8Array, options: OpenOptions | undefined): Uint8Array {
     const hash = contentHash(info.id);
     if (hash.length !== this.#sealer.hashSize) {
       throw new VarveError("corrupt", `its hash has ${hash.length} bytes`);
@@ -63,7 +64,7 @@ export class ContentReader {
     if (packed.length !== info.packedLength) {
       throw new VarveError("corrupt", `got ${packed.length} bytes of ${info.packedLength}`);
     }
-    const stored = this.#sealer.open(packed, ivOfHash(hash));
+    const stored = this.#sealer.open(packed, ivOfHash(hash), options);
     const headerId = info.compressionHeaderId;
     const maxSize = info.originalLength;
     const data =

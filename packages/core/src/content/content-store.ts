@@ -1,5 +1,6 @@
 import type { CallOptions } from "../base/environment.ts";
 import type { Codec } from "../compression/codec.ts";
+import type { OpenOptions } from "../crypto/crypto.ts";
 import type { ContentId, ContentPrefix } from "../index/content-id.ts";
 import type { LostContents } from "../index/content-index.ts";
 import type { ContentInfo } from "../index/content-info.ts";
@@ -75,7 +76,7 @@ export interface ContentStore {
   /** Winning entries; `deleted` adds those marked deleted. */
   entries(options?: { prefix?: ContentPrefix; deleted?: boolean }): Iterable<ContentInfo>;
   /** Decodes bytes read from a pack for `info`: error correction, decryption, decompression, hash check. Throws `corrupt`. */
-  decode(info: ContentInfo, packed: Uint8Array): Uint8Array;
+  decode(info: ContentInfo, packed: Uint8Array, options?: OpenOptions): Uint8Array;
   /** Adds a tombstone for each live id; visible to others with the next `flush`. */
   remove(ids: readonly ContentId[]): void;
   /** Adds a live entry for each id that is marked deleted; visible to others with the next `flush`. */

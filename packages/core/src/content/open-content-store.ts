@@ -6,6 +6,7 @@ import type { BlobId, BlobStore } from "../blob/store.ts";
 import type { Codec, Codecs } from "../compression/codec.ts";
 import type { IndexBlobs } from "../epoch/index-blobs.ts";
 import { loadContentIndex } from "../epoch/load-index.ts";
+import type { OpenOptions } from "../crypto/crypto.ts";
 import type { Crypto } from "../crypto/registry.ts";
 import type { RepositoryFormat } from "../format/format.ts";
 import type { Sealer } from "../format/sealer.ts";
@@ -197,8 +198,8 @@ class PackContentStore implements OpenContentStore {
     return this.#index.entries(options);
   }
 
-  decode(info: ContentInfo, packed: Uint8Array): Uint8Array {
-    return this.#reader.decode(info, packed);
+  decode(info: ContentInfo, packed: Uint8Array, options?: OpenOptions): Uint8Array {
+    return this.#reader.decode(info, packed, options);
   }
 
   remove(ids: readonly ContentId[]): void {

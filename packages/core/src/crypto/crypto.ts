@@ -21,12 +21,17 @@ export interface Cipher {
   /** `seal` into `target`, which has exactly the length for it and does not overlap `plain`. */
   sealInto(target: Uint8Array, plain: Uint8Array, iv: Uint8Array): void;
   /** Undoes `seal`; throws `corrupt` when the bytes are not what was sealed under `iv`. */
-  open(sealed: Uint8Array, iv: Uint8Array): Uint8Array;
+  open(sealed: Uint8Array, iv: Uint8Array, options?: OpenOptions): Uint8Array;
+}
+
+export interface OpenOptions {
+  /** The result may lie in the memory of `sealed`, whose bytes are lost then, whatever comes of it. Default false. */
+  readonly inPlace?: boolean | undefined;
 }
 
 export type RandomBytes = (size: number) => Uint8Array;
 
-/** Authenticated encryption with 32-byte keys, 12-byte nonces and 16-byte tags; inputs are not changed. */
+/** Authenticated encryption with 32-byte keys, 12-byte nonces and 16-byte tags; inputs are not changed but by `open` with `inPlace`. */
 export interface Aead {
   /** `nonce(12) || ciphertext || tag(16)`, in `target` when that is given: of exactly this length, without overlap with `plain`. */
   seal(options: {
@@ -37,7 +42,7 @@ export interface Aead {
     target?: Uint8Array;
   }): Uint8Array;
   /** Undoes `seal`; the result is the caller's. Throws `corrupt` when short or not authentic. */
-  open(options: { key: Uint8Array; aad: Uint8Array; sealed: Uint8Array }): Uint8Array;
+  open(options: { key: Uint8Array; aad: Uint8Array; sealed: Uint8Array } & OpenOptions): Uint8Array;
 }
 
 export type AeadName = "aes-256-gcm" | "chacha20-poly1305";

@@ -182,7 +182,8 @@ function createCipher(aead: Aead, options: { keyOf: Hasher; randomBytes: RandomB
     sealInto(target, plain, iv) {
       aead.seal({ key: keyOf.hash(iv), nonce: randomBytes(NONCE_SIZE), aad: iv, plain, target });
     },
-    open: (sealed, iv) => aead.open({ key: keyOf.hash(iv), aad: iv, sealed }),
+    open: (sealed, iv, options) =>
+      aead.open({ key: keyOf.hash(iv), aad: iv, sealed, inPlace: options?.inPlace }),
   };
 }
 

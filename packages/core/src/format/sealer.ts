@@ -1,5 +1,5 @@
 import { VarveError } from "../base/errors.ts";
-import type { RandomBytes } from "../crypto/crypto.ts";
+import type { OpenOptions, RandomBytes } from "../crypto/crypto.ts";
 import type { Crypto } from "../crypto/registry.ts";
 import { createEcc, ECC_NAME } from "../ecc/create-ecc.ts";
 import type { Ecc } from "../ecc/ecc.ts";
@@ -18,7 +18,7 @@ export interface Sealer {
   /** `seal` into `target`, which has exactly `sealedLength(plain.length)` bytes. */
   sealInto(target: Uint8Array, plain: Uint8Array, iv: Uint8Array): void;
   /** Undoes `seal`. Throws `corrupt`. */
-  open(sealed: Uint8Array, iv: Uint8Array): Uint8Array;
+  open(sealed: Uint8Array, iv: Uint8Array, options?: OpenOptions): Uint8Array;
   /** Bytes that `seal` makes of `length` bytes. */
   sealedLength(length: number): number;
 }
@@ -43,7 +43,7 @@ export function createSealer(
       ...hashing,
       seal: (plain, iv) => cipher.seal(plain, iv),
       sealInto: (target, plain, iv) => cipher.sealInto(target, plain, iv),
-      open: (sealed, iv) => cipher.open(sealed, iv),
+      open: (sealed, iv, options) => cipher.open(sealed, iv, options),
       sealedLength: (length) => length + cipher.overhead,
     };
   }
@@ -51,7 +51,7 @@ export function createSealer(
     ...hashing,
     seal: (plain, iv) => ecc.encode(cipher.seal(plain, iv)),
     sealInto: (target, plain, iv) => target.set(ecc.encode(cipher.seal(plain, iv))),
-    open: (sealed, iv) => cipher.open(ecc.decode(sealed), iv),
+    open: (sealed, iv) => cipher.open(ecc.decode(sealed), iv, { inPlace: true }),
     sealedLength: (length) => ecc.encodedLength(length + cipher.overhead),
   };
 }

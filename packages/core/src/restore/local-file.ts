@@ -7,6 +7,8 @@ import {
   write,
   writeSync,
 } from "node:fs";
+import type { EntryMeta } from "../snapshot/entry.ts";
+import type { LocalWriters } from "./local-writers.ts";
 import type { WritableFile } from "./target.ts";
 
 /** One file being restored: positional writes to a descriptor that was created for it. */
@@ -23,6 +25,17 @@ export interface LocalFileOptions {
   readonly wrap: (error: unknown) => Error;
 }
 
+export interface SmallLocalFileOptions {
+  readonly at: string | Buffer;
+  readonly directory: number;
+  readonly sizeBytes: number;
+  readonly meta: EntryMeta | undefined;
+  readonly writers: LocalWriters;
+  /** The same file without a thread. */
+  readonly openNow: () => LocalFile;
+  readonly wrap: (error: unknown) => Error;
+}
+
 // Small writes are twenty times faster without the thread pool (node-primitives §6); long ones would stop
 // the reads from storage that are in flight.
 const SYNC_WRITE_BYTES = 256 * 1024;
@@ -32,6 +45,7 @@ const ZERO_BLOCK: Uint8Array = new Uint8Array(BLOCK_BYTES);
 export class LocalFile implements WritableFile {
   readonly #file: LocalFileOptions;
   #open = true;
+  #lastWrite: Promise<unknown> = Promise.resolve();
 
   constructor(file: LocalFileOptions) {
     this.#file = file;
@@ -97,13 +111,68 @@ export class LocalFile implements WritableFile {
     }
   }
 
+  /** One after another: the system lets one write to a file at a time, and lets the others burn a core meanwhile. */
   #writeLater(bytes: Uint8Array, offset: number): Promise<number> {
-    return new Promise((resolve, reject) => {
-      write(this.#file.fd, bytes, 0, bytes.length, offset, (error, written) =>
-        error === null ? resolve(written) : reject(error),
-      );
-    });
+    const written = this.#lastWrite.then(() => writeInPool(this.#file.fd, bytes, offset));
+    this.#lastWrite = written.catch(() => {});
+    return written;
   }
+}
+
+/** A small file: made by a thread when its bytes come at once, as they do but for the strangest splitters. */
+export class SmallLocalFile implements WritableFile {
+  readonly #file: SmallLocalFileOptions;
+  #made: Promise<void> | undefined;
+  #direct: LocalFile | undefined;
+
+  constructor(file: SmallLocalFileOptions) {
+    this.#file = file;
+  }
+
+  async writeAt(offset: number, bytes: Uint8Array): Promise<void> {
+    if (bytes.length === this.#file.sizeBytes) {
+      await this.#make(bytes.slice());
+      return;
+    }
+    this.#direct ??= this.#file.openNow();
+    await this.#direct.writeAt(offset, bytes);
+  }
+
+  async finish(): Promise<void> {
+    if (this.#direct !== undefined) {
+      await this.#direct.finish();
+      return;
+    }
+    if (this.#made === undefined) {
+      await this.#make(new Uint8Array(0)); // an empty file has no piece that is written
+    }
+    try {
+      await this.#made;
+    } catch (error) {
+      this.#made = undefined;
+      throw this.#file.wrap(error);
+    }
+  }
+
+  async abandon(): Promise<void> {
+    await this.#direct?.abandon();
+    if (this.#made !== undefined) {
+      await this.#made.then(() => unlinkSync(this.#file.at)).catch(() => {}); // as in LocalFile
+    }
+  }
+
+  async #make(bytes: Uint8Array): Promise<void> {
+    const { writers, at, directory, meta } = this.#file;
+    this.#made = (await writers.add({ at, directory, meta, bytes })).done;
+  }
+}
+
+function writeInPool(fd: number, bytes: Uint8Array, offset: number): Promise<number> {
+  return new Promise((resolve, reject) => {
+    write(fd, bytes, 0, bytes.length, offset, (error, written) =>
+      error === null ? resolve(written) : reject(error),
+    );
+  });
 }
 
 /** Start and end of each run of blocks that are not all zeros; blocks are aligned in the file. */

@@ -13,18 +13,33 @@ export interface MetadataOptions {
   readonly exactTimes: ExactTimes | undefined;
 }
 
-const SET_ID_BITS = 0o6000;
+export interface Owner {
+  readonly uid: number;
+  readonly gid: number;
+}
+
+/** What is set. */
+export type EntryMetadata = Pick<EntryMeta, "mode" | "uid" | "gid" | "mtimeNs">;
+
+export const SET_ID_BITS = 0o6000;
 
 /**
  * Applies `meta` to an open file or directory: owner, then mode (a change of owner clears setuid), then times. Setuid
  * and setgid are kept only for the recorded owner: a program that belonged to somebody else must not run with the
- * rights of whoever restored it.
+ * rights of whoever restored it. `owner`, where known, is whose the file is already.
  */
-export function applyMetadata(fd: number, meta: EntryMeta, options: MetadataOptions): void {
+export function applyMetadata(
+  fd: number,
+  meta: EntryMetadata,
+  options: MetadataOptions,
+  owner?: Owner,
+): void {
   let owned = false;
   if (options.skipOwners) {
     const { uid, gid } = fstatSync(fd);
     owned = uid === meta.uid && gid === meta.gid;
+  } else if (owner?.uid === meta.uid && owner.gid === meta.gid) {
+    owned = true;
   } else {
     owned = allowed(options, () => fchownSync(fd, meta.uid, meta.gid));
   }

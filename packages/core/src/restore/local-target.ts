@@ -3,12 +3,20 @@ import { fchmodSync, fstatSync, lstatSync, readdirSync, realpathSync, rmSync } f
 import { symlinkSync, unlinkSync } from "node:fs";
 import { basename, dirname, resolve } from "node:path";
 import { concatBytes, utf8 } from "../base/bytes.ts";
-import { VarveError, errorMessage } from "../base/errors.ts";
+import { VarveError } from "../base/errors.ts";
 import type { DirectoryEntry, EntryMeta } from "../snapshot/entry.ts";
 import { bytesOfName, nameKey, nameOfBytes } from "../snapshot/entry-name.ts";
 import { openExactTimes } from "./local-exact-times.ts";
-import { LocalFile } from "./local-file.ts";
+import { LocalFile, SmallLocalFile } from "./local-file.ts";
 import { type MetadataOptions, applyLinkMetadata, applyMetadata } from "./local-metadata.ts";
+import {
+  createReplacing,
+  failure,
+  refuseOverwrite,
+  tryCreate,
+  unlessExists,
+} from "./local-place.ts";
+import { LocalWriters, SMALL_FILE_BYTES } from "./local-writers.ts";
 import {
   type EntryPath,
   type RestoreTarget,
@@ -44,6 +52,8 @@ export interface LocalTargetOptions extends Partial<Omit<MetadataOptions, "exact
   readonly writeSparseFiles?: boolean;
   /** Waits until each file is on disk. */
   readonly flushFiles?: boolean;
+  /** Threads that make small files; default 0, which makes all of them on the calling thread. */
+  readonly writerThreads?: number;
   /** Takes a target that is a symlink for what it points to, instead of failing. */
   readonly followTargetSymlink?: boolean;
 }
@@ -63,6 +73,7 @@ const DEFAULTS: Required<LocalTargetOptions> = {
   writeFilesAtomically: false,
   writeSparseFiles: false,
   flushFiles: false,
+  writerThreads: 0,
   followTargetSymlink: false,
 };
 
@@ -92,10 +103,12 @@ class LocalTarget implements RestoreTarget {
   readonly #anchor: OpenDirectory;
   readonly #open: Map<EntryPath, OpenDirectory> = new Map();
   readonly #throughProc: boolean = existsSync("/proc/self/fd");
+  readonly #writers: LocalWriters | undefined;
   #temporaryFiles = 0;
 
   constructor(path: string, options: Options) {
     this.#options = options;
+    this.#writers = writersFor(options);
     const root = resolve(path);
     try {
       mkdirSync(dirname(root), { recursive: true });
@@ -180,27 +193,27 @@ class LocalTarget implements RestoreTarget {
   ): Promise<WritableFile | undefined> {
     return this.#attempt(path, "write file", (at) => {
       const { writeFilesAtomically, skipExisting } = this.#options;
-      if (!writeFilesAtomically) {
-        const fd = tryCreate(at);
-        if (fd !== undefined) {
-          return this.#file(path, meta, { fd, at, sizeBytes });
-        }
+      if (skipExisting && this.#isThere(at, meta, sizeBytes)) {
+        return undefined;
       }
-      const existing = lstatSync(at, { bigint: true, throwIfNoEntry: false });
+      if (!writeFilesAtomically) {
+        const openNow = (): LocalFile =>
+          this.#file(path, meta, { fd: createReplacing(at, this.#options), at, sizeBytes });
+        return this.#writers === undefined || sizeBytes > SMALL_FILE_BYTES
+          ? openNow()
+          : new SmallLocalFile({
+              at,
+              directory: this.#parentOf(path).fd,
+              sizeBytes,
+              meta,
+              writers: this.#writers,
+              openNow,
+              wrap: (error) => failure(error, `write file ${quoted(path)}`),
+            });
+      }
+      const existing = lstatSync(at, { throwIfNoEntry: false });
       if (existing !== undefined) {
-        if (skipExisting && existing.isFile() && existing.size === BigInt(sizeBytes)) {
-          const difference = existing.mtimeNs - (meta?.mtimeNs ?? existing.mtimeNs);
-          if (difference > -SAME_TIME_NS && difference < SAME_TIME_NS) {
-            return undefined;
-          }
-        }
-        this.#refuse(existing.isSymbolicLink(), existing.isDirectory());
-        if (!writeFilesAtomically) {
-          unlinkSync(at);
-        }
-      }
-      if (!writeFilesAtomically) {
-        return this.#file(path, meta, { fd: create(at), at, sizeBytes });
+        refuseOverwrite(existing, this.#options);
       }
       const temporary = this.#createTemporary(path);
       return this.#file(path, meta, { ...temporary, sizeBytes, renameTo: at });
@@ -231,6 +244,7 @@ class LocalTarget implements RestoreTarget {
   }
 
   async abandon(): Promise<void> {
+    await this.#writers?.close();
     for (const path of this.#open.keys()) {
       this.#close(path);
     }
@@ -241,7 +255,7 @@ class LocalTarget implements RestoreTarget {
     path: EntryPath,
     meta: EntryMeta | undefined,
     made: { fd: number; at: string | Buffer; sizeBytes: number; renameTo?: string | Buffer },
-  ): WritableFile {
+  ): LocalFile {
     return new LocalFile({
       ...made,
       sparse: this.#options.writeSparseFiles,
@@ -255,13 +269,14 @@ class LocalTarget implements RestoreTarget {
     });
   }
 
-  #refuse(isSymlink: boolean, isDirectory: boolean): void {
-    if (isDirectory) {
-      throw new VarveError("target-failed", "there is a directory in its place");
+  /** As far as size and time tell. */
+  #isThere(at: string | Buffer, meta: EntryMeta | undefined, sizeBytes: number): boolean {
+    const existing = lstatSync(at, { bigint: true, throwIfNoEntry: false });
+    if (existing?.isFile() !== true || existing.size !== BigInt(sizeBytes)) {
+      return false;
     }
-    if (isSymlink ? !this.#options.overwriteSymlinks : !this.#options.overwriteFiles) {
-      throw new VarveError("target-failed", `there is a ${isSymlink ? "symlink" : "file"} already`);
-    }
+    const difference = existing.mtimeNs - (meta?.mtimeNs ?? existing.mtimeNs);
+    return difference > -SAME_TIME_NS && difference < SAME_TIME_NS;
   }
 
   #createTemporary(path: EntryPath): { fd: number; at: string | Buffer } {
@@ -320,6 +335,16 @@ class LocalTarget implements RestoreTarget {
   }
 }
 
+/** None where a file is more than made and written. */
+function writersFor(options: Options): LocalWriters | undefined {
+  const { writerThreads, flushFiles, writeSparseFiles, writeFilesAtomically } = options;
+  if (writerThreads === 0 || flushFiles || writeSparseFiles || writeFilesAtomically) {
+    return undefined;
+  }
+  const { exactTimes: _, ...plain } = options; // functions do not cross to a thread
+  return new LocalWriters(writerThreads, plain);
+}
+
 function followed(root: string, options: Options): string {
   if (lstatSync(root, { throwIfNoEntry: false })?.isSymbolicLink() !== true) {
     return root;
@@ -359,26 +384,6 @@ function tryMakeDirectory(at: string | Buffer): boolean {
   return unlessExists(() => mkdirSync(at, 0o700)) !== undefined;
 }
 
-function tryCreate(at: string | Buffer): number | undefined {
-  return unlessExists(() => create(at))?.result;
-}
-
-function create(at: string | Buffer): number {
-  const { O_CREAT, O_EXCL, O_NOFOLLOW, O_WRONLY } = constants;
-  return openSync(at, O_CREAT | O_EXCL | O_NOFOLLOW | O_WRONLY, 0o600);
-}
-
-function unlessExists<T>(work: () => T): { result: T } | undefined {
-  try {
-    return { result: work() };
-  } catch (error) {
-    if (systemCode(error) === "EEXIST") {
-      return undefined;
-    }
-    throw error;
-  }
-}
-
 /** Removes what is not among `entries`, or is a directory where they have none or the reverse; gives how many. */
 function deleteUnknown(
   open: OpenDirectory,
@@ -406,25 +411,6 @@ function closeQuietly(fd: number): void {
   }
 }
 
-function systemCode(error: unknown): string | undefined {
-  return error instanceof Error && "code" in error ? String(error.code) : undefined;
-}
-
 function quoted(path: EntryPath): string {
   return JSON.stringify(pathText(path) || ".");
-}
-
-function failure(error: unknown, what: string): VarveError {
-  const code = systemCode(error);
-  return new VarveError(
-    error instanceof VarveError
-      ? error.code
-      : code === "ENOSPC" || code === "EDQUOT"
-        ? "storage-full"
-        : code === "EACCES" || code === "EPERM" || code === "EROFS"
-          ? "access-denied"
-          : "target-failed",
-    `${what}: ${errorMessage(error)}`,
-    { cause: error },
-  );
 }

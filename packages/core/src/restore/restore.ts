@@ -204,20 +204,24 @@ class RestoreRun {
 
   async #runAsRead(window: RestoreWindow): Promise<void> {
     const infos = [...window.uses.values()].map(({ info }) => info);
+    // Finishing a file goes on while others are read: at most what one window has.
+    const releases: Promise<void>[] = [];
     await this.#reader.read(
       infos,
       async (info, outcome) => {
         for (const use of window.uses.get(info.id)?.uses ?? []) {
           await this.#write(use, outcome);
+          releases.push(quiet(this.#release(use.file)));
         }
       },
       { signal: this.#options.signal },
     );
     for (const step of window.steps) {
       if (step.kind === "end") {
-        await this.#release(step.file);
+        releases.push(quiet(this.#release(step.file)));
       }
     }
+    await Promise.all(releases);
   }
 
   async #runInOrder(window: RestoreWindow): Promise<void> {
@@ -230,7 +234,11 @@ class RestoreRun {
       const outcomes = new Map<ContentId, ContentOutcome>();
       await this.#reader.read(
         [...window.uses.values()].map(({ info }) => info),
-        (info, outcome) => void outcomes.set(info.id, outcome),
+        (info, outcome) =>
+          void outcomes.set(
+            info.id,
+            "bytes" in outcome ? { bytes: outcome.bytes.slice() } : outcome,
+          ),
         { signal: this.#options.signal },
       );
       await previous;
@@ -245,6 +253,7 @@ class RestoreRun {
           const outcome = outcomes.get(step.info.id);
           await step.use.file.start();
           await this.#write(step.use, outcome ?? { error: new VarveError("corrupt", "not read") });
+          await this.#release(step.use.file);
         }
       }
     } finally {
@@ -267,7 +276,6 @@ class RestoreRun {
         file.fail(error);
       }
     }
-    await this.#release(file);
   }
 
   /** Spec §5.1: a `Z` piece is a compressed stream behind its header. */
@@ -283,6 +291,12 @@ class RestoreRun {
     }
     this.#report.throwIfStopped();
   }
+}
+
+/** To be awaited later: until then its failure is nobody's. */
+function quiet(work: Promise<void>): Promise<void> {
+  work.catch(() => {});
+  return work;
 }
 
 function isSingleContent(object: ObjectId): boolean {

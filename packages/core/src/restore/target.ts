@@ -81,7 +81,7 @@ export interface RestoreTarget {
 
 /** One file being written. Calls overlap unless the target is `ordered`; each byte is written once. */
 export interface WritableFile {
-  /** `bytes` are never changed later. */
+  /** `bytes` are gone once it has settled, unless the target is `ordered`. */
   writeAt(offset: number, bytes: Uint8Array): Promise<void>;
   /** Sets mode, owner and times; the file is complete. */
   finish(): Promise<void>;
