@@ -18,6 +18,7 @@ export async function setup() {
       format: `${dist}format/index.js`,
       testing: `${dist}testing/index.js`,
       "worker-entry": `${dist}pipeline/worker-entry.js`,
+      "local-writer-entry": `${dist}restore/local-writer-entry.js`,
     },
     outdir,
     bundle: true,
