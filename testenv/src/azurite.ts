@@ -24,6 +24,7 @@ export interface Azurite extends AsyncDisposable {
   readonly key: string;
   readonly connectionString: string;
   createContainer(name: string): Promise<void>;
+  deleteContainer(name: string): Promise<void>;
   stop(): Promise<void>;
 }
 
@@ -63,43 +64,46 @@ export async function startAzurite(options: AzuriteOptions = {}): Promise<Azurit
     account: ACCOUNT,
     key: KEY,
     connectionString: `DefaultEndpointsProtocol=${scheme};AccountName=${ACCOUNT};AccountKey=${KEY};BlobEndpoint=${endpoint};`,
-    createContainer: (name) => createContainer(endpoint, name, certificate),
+    createContainer: (name) => changeContainer({ method: "PUT", name, endpoint, certificate }),
+    deleteContainer: (name) => changeContainer({ method: "DELETE", name, endpoint, certificate }),
     stop,
     [Symbol.asyncDispose]: stop,
   };
 }
 
 /** One request signed by hand, so that no SDK is needed here. */
-async function createContainer(
-  endpoint: string,
-  name: string,
-  certificate: TestCertificate | undefined,
-): Promise<void> {
+async function changeContainer(change: {
+  readonly method: "PUT" | "DELETE";
+  readonly name: string;
+  readonly endpoint: string;
+  readonly certificate: TestCertificate | undefined;
+}): Promise<void> {
+  const { method, name, endpoint, certificate } = change;
   const headers = { "x-ms-date": new Date().toUTCString(), "x-ms-version": "2021-12-02" };
   const text = [
-    `PUT${"\n".repeat(12)}`,
+    `${method}${"\n".repeat(12)}`,
     ...Object.entries(headers).map(([header, value]) => `${header}:${value}\n`),
     `/${ACCOUNT}/${ACCOUNT}/${name}\nrestype:container`,
   ].join("");
   const signature = createHmac("sha256", Buffer.from(KEY, "base64")).update(text).digest("base64");
   const authorization = `SharedKey ${ACCOUNT}:${signature}`;
-  const url = new URL(`${endpoint}/${name}?restype=container`);
   const { request } = await (certificate === undefined
     ? import("node:http")
     : import("node:https"));
   const status = await new Promise<number | undefined>((resolve, reject) => {
     const options = {
-      method: "PUT",
+      method,
+      agent: false, // a connection that was kept may have been closed meanwhile
       headers: { ...headers, authorization, "content-length": 0 },
       ...(certificate === undefined ? {} : { ca: certificate.certificate }),
     };
-    request(url, options, (response) => {
+    request(`${endpoint}/${name}?restype=container`, options, (response) => {
       response.resume().once("end", () => resolve(response.statusCode));
     })
       .once("error", reject)
       .end();
   });
-  if (status !== 201) {
-    throw new Error(`create container ${name}: status ${status}`);
+  if (status !== 201 && status !== 202) {
+    throw new Error(`${method} container ${name}: status ${status}`);
   }
 }

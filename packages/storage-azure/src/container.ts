@@ -161,26 +161,52 @@ export function mtimeMetadata(mtimeMs: number | undefined): Record<string, strin
 export async function download(
   blob: BlobClient,
   range: { readonly offset: number; readonly length: number } | undefined,
-  { abortSignal, moved }: Watch,
+  watch: Watch,
 ): Promise<Uint8Array> {
+  const { abortSignal } = watch;
   const { offset = 0, length } = range ?? {};
   const response = await blob.download(offset, length, { abortSignal, maxRetryRequests: 0 });
-  moved();
-  const { contentLength = 0 } = response;
-  if (length !== undefined && contentLength !== length) {
-    stopBody(response);
-    // The service cuts a range off at the blob's end.
-    const message = `got ${contentLength} bytes of ${length} at ${offset}`;
-    throw new VarveError("range-invalid", message);
+  if (range !== undefined) {
+    checkRange(response, range);
   }
+  const bytes = await readBody(response, watch);
+  // A part is checked by what it is a part of; a whole blob need not be.
+  const { contentMD5: md5 } = response;
+  if (range === undefined && md5 !== undefined && !contentMd5(bytes).equals(md5)) {
+    throw brokenBody("its MD5 is not that of the blob");
+  }
+  return bytes;
+}
+
+/** The service cuts a range off at the blob's end, and says where that is. */
+function checkRange(
+  response: BlobDownloadResponseParsed,
+  { offset, length }: { readonly offset: number; readonly length: number },
+): void {
+  const { contentLength, contentRange = "" } = response;
+  if (contentLength === length) {
+    return;
+  }
+  stopBody(response);
+  const size = Number(/\/(\d+)$/.exec(contentRange)?.[1] ?? Number.NaN);
+  const message = `got ${contentLength} bytes of ${length} at ${offset}`;
+  throw offset + length > size
+    ? new VarveError("range-invalid", `${message} of a blob of ${size} bytes`)
+    : brokenBody(message);
+}
+
+async function readBody(
+  { contentLength = 0, readableStreamBody }: BlobDownloadResponseParsed,
+  { moved }: Watch,
+): Promise<Uint8Array> {
   const bytes = new Uint8Array(contentLength);
   let done = 0;
   try {
-    for await (const chunk of response.readableStreamBody ?? []) {
+    for await (const chunk of readableStreamBody ?? []) {
       const piece = typeof chunk === "string" ? Buffer.from(chunk) : chunk;
       bytes.set(piece, done); // throws where there is more than was announced
       done += piece.length;
-      moved();
+      moved(piece.length);
     }
   } catch (error) {
     throw brokenBody(error);
@@ -198,7 +224,7 @@ function stopBody({ readableStreamBody: body }: BlobDownloadResponseParsed): voi
 }
 
 /** What the service checks a body against; it keeps it with the blob, as it does when it computes it itself. */
-export function contentMd5(bytes: Uint8Array): Uint8Array {
+export function contentMd5(bytes: Uint8Array): Buffer {
   return createHash("md5").update(bytes).digest();
 }
 
@@ -206,8 +232,9 @@ export function contentMd5(bytes: Uint8Array): Uint8Array {
 export function bodyOf(bytes: Uint8Array, { moved }: Watch): () => Readable {
   function* pieces(): Generator<Uint8Array> {
     for (let offset = 0; offset < bytes.length; offset += PIECE_BYTES) {
-      moved();
-      yield bytes.subarray(offset, offset + PIECE_BYTES);
+      const piece = bytes.subarray(offset, offset + PIECE_BYTES);
+      moved(piece.length);
+      yield piece;
     }
   }
   return () => Readable.from(pieces(), { objectMode: false });

@@ -1,3 +1,4 @@
+import type * as Identity from "@azure/identity";
 import {
   AnonymousCredential,
   BlobServiceClient,
@@ -11,6 +12,7 @@ import {
   accountName,
   authorityHost,
   serviceUrl,
+  type TokenSource,
 } from "./options.ts";
 
 /**
@@ -93,7 +95,7 @@ type TokenCredentials = Exclude<
 async function tokenCredential(
   credentials: TokenCredentials,
   { storageDomain, certificateAuthority }: AzureStoreOptions,
-): Promise<Parameters<typeof newPipeline>[0]> {
+): Promise<TokenSource> {
   if (credentials.kind === "token") {
     return credentials.tokenCredential;
   }
@@ -108,34 +110,47 @@ async function tokenCredential(
     ...(certificateAuthority === undefined ? {} : { tlsOptions: { ca: certificateAuthority } }),
   };
   try {
-    switch (credentials.kind) {
-      case "client-secret": {
-        const { tenantId, clientId, clientSecret } = credentials;
-        return new identity.ClientSecretCredential(tenantId, clientId, clientSecret, settings);
-      }
-      case "client-certificate": {
-        const { tenantId, clientId, certificate } = credentials;
-        const pem = { certificate };
-        return new identity.ClientCertificateCredential(tenantId, clientId, pem, settings);
-      }
-      case "managed-identity": {
-        const { clientId } = credentials;
-        return clientId === undefined
-          ? new identity.ManagedIdentityCredential()
-          : new identity.ManagedIdentityCredential({ clientId });
-      }
-      case "workload-identity": {
-        const { tenantId, clientId, tokenFile } = credentials;
-        const file = { tenantId, clientId, tokenFilePath: tokenFile };
-        return new identity.WorkloadIdentityCredential({ ...settings, ...file });
-      }
-      case "default":
-        return new identity.DefaultAzureCredential(host === undefined ? {} : settings);
-    }
+    return createCredential(identity, credentials, settings);
   } catch (error) {
-    throw new VarveError("invalid-argument", `the ${credentials.kind} credentials are unusable`, {
-      cause: error instanceof Error ? error.name : undefined,
+    const why = `the ${credentials.kind} credentials are unusable`;
+    throw new VarveError("invalid-argument", why, {
+      cause: error instanceof Error ? error.name : undefined, // what it says may quote them
     });
+  }
+}
+
+function createCredential(
+  identity: typeof Identity,
+  credentials: Exclude<TokenCredentials, { kind: "token" }>,
+  settings: object,
+): TokenSource {
+  switch (credentials.kind) {
+    case "client-secret": {
+      const { tenantId, clientId, clientSecret } = credentials;
+      return new identity.ClientSecretCredential(tenantId, clientId, clientSecret, settings);
+    }
+    case "client-certificate": {
+      const { tenantId, clientId, certificate } = credentials;
+      return new identity.ClientCertificateCredential(
+        tenantId,
+        clientId,
+        { certificate },
+        settings,
+      );
+    }
+    case "managed-identity": {
+      const { clientId } = credentials;
+      return clientId === undefined
+        ? new identity.ManagedIdentityCredential()
+        : new identity.ManagedIdentityCredential({ clientId });
+    }
+    case "workload-identity": {
+      const { tenantId, clientId, tokenFile: tokenFilePath } = credentials;
+      const file = { tenantId, clientId, tokenFilePath };
+      return new identity.WorkloadIdentityCredential({ ...settings, ...file });
+    }
+    default:
+      return new identity.DefaultAzureCredential(settings);
   }
 }
 

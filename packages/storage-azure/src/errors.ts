@@ -64,13 +64,15 @@ const TLS =
 export function azureError(error: unknown, attempt: Attempt, context: ErrorContext): VarveError {
   if (error instanceof VarveError) {
     const { code, message, cause, retryable } = error;
-    return message.startsWith(attempt.what)
-      ? error
-      : new VarveError(code, `${attempt.what}: ${message}`, { cause, retryable });
+    return new VarveError(code, `${attempt.what}: ${message}`, { cause, retryable });
   }
   const facts = factsOf(error, context.secrets);
   const fail = (code: ErrorCode, why: string, retryable = false): VarveError =>
-    new VarveError(code, `${attempt.what}: ${why}`, { cause: causeOf(facts), retryable });
+    new VarveError(code, `${attempt.what}: ${why}`, {
+      cause: causeOf(facts),
+      retryable,
+      retryAfterMs: facts.retryAfterMs,
+    });
   const { name, status } = facts;
   const { container, account } = context;
 
@@ -117,16 +119,17 @@ function deniedError(
     const at = new Date(sasExpiryMs).toISOString();
     return fail("access-denied", `the SAS token expired at ${at}`);
   }
-  if (facts.isTransport && facts.status === undefined) {
+  if (facts.isTransport) {
     return fail("access-denied", `no token for account ${account}: ${facts.message}`, true);
   }
   if (/PermissionMismatch|ResourceTypeMismatch|ServiceMismatch/.test(facts.name)) {
     const needs = `${attempt.needs} blobs of container ${container} (${NEEDS[attempt.needs]})`;
     return fail("access-denied", `the credentials may not ${needs}`);
   }
+  const hint = /date header/i.test(facts.message)
+    ? `the clock of this machine is off; there it is ${facts.date}`
+    : (facts.timeDetail ?? "is the key or the SAS token right?");
   if (facts.name === "AuthenticationFailed" || /failed to authenticate/i.test(facts.message)) {
-    const hint =
-      facts.detail ?? "is the key or the SAS token right, and the clock of this machine?";
     return fail("access-denied", `account ${account} does not accept the credentials: ${hint}`);
   }
   return fail("access-denied", `container ${container} of account ${account}: ${facts.message}`);
@@ -135,50 +138,48 @@ function deniedError(
 interface Facts {
   /** The service's code, or that of the system for a connection; empty when there is none. */
   readonly name: string;
+  /** `undefined` when the request did not get as far as an answer. */
   readonly status: number | undefined;
   readonly message: string;
-  readonly detail: string | undefined;
-  readonly requestId: string | undefined;
-  /** True when the request did not get as far as an answer. */
+  /** Which time was wrong, if the service says so. */
+  readonly timeDetail?: string | undefined;
+  readonly requestId?: string | undefined;
+  /** The service's clock. */
+  readonly date?: string | undefined;
+  readonly retryAfterMs?: number | undefined;
+  /** True for failures of a connection, the service's or that of the directory service. */
   readonly isTransport: boolean;
 }
 
 function factsOf(error: unknown, secrets: readonly string[]): Facts {
   const text = error instanceof Error ? error.message : String(error);
-  const firstLine = text.split("\n", 1)[0]?.slice(0, 300) ?? "";
+  const firstLine = redact(text.split("\n", 1)[0] ?? "", secrets).slice(0, 300);
   if (!(error instanceof RestError)) {
-    const status = isIdentityError(error) ? statusOf(error) : undefined;
-    const isTransport =
-      status === undefined ? /timed out|ECONN|ENOTFOUND|EAI_/.test(text) : status >= 500;
-    const message = redact(firstLine, secrets);
-    return {
-      name: "",
-      status: undefined,
-      message,
-      detail: undefined,
-      requestId: undefined,
-      isTransport,
-    };
+    const code = fieldOf(error, "code");
+    const name = typeof code === "string" ? code : "";
+    const identityStatus = isIdentityError(error) ? Number(fieldOf(error, "statusCode") ?? 0) : 0;
+    const isTransport = identityStatus >= 500 || TRANSPORT.test(`${name} ${text}`);
+    return { name, status: undefined, message: firstLine, isTransport };
   }
-  const headers = error.response?.headers;
-  const name = headers?.get("x-ms-error-code") ?? error.code ?? "";
-  // Of the details only what says which time was wrong: others quote signatures.
-  const detail =
-    /<AuthenticationErrorDetail>((?:Signed (?:expiry|start) time|Request date header)[^<]{0,200})/i.exec(
-      error.response?.bodyAsText ?? "",
-    )?.[1];
+  const { statusCode: status, response } = error;
+  const header = (name: string): string | undefined => response?.headers.get(name);
+  const name = header("x-ms-error-code") ?? error.code ?? "";
+  const retryAfter = Number(header("retry-after") ?? Number.NaN);
   return {
     name,
-    status: error.statusCode,
-    message: redact(
-      firstLine === "" ? `${name || "status"} ${error.statusCode}` : firstLine,
-      secrets,
-    ),
-    detail,
-    requestId: headers?.get("x-ms-request-id"),
-    isTransport: error.statusCode === undefined,
+    status,
+    message: firstLine === "" ? `${name} ${status ?? "without an answer"}`.trim() : firstLine,
+    // Of the details only those about time: others quote signatures.
+    timeDetail: TIME_DETAIL.exec(response?.bodyAsText ?? "")?.[1],
+    requestId: header("x-ms-request-id"),
+    date: header("date"),
+    retryAfterMs: Number.isNaN(retryAfter) ? undefined : retryAfter * 1000,
+    isTransport: status === undefined,
   };
 }
+
+const TRANSPORT = /ECONN|ENOTFOUND|EAI_AGAIN|ETIMEDOUT|EPIPE|timed out|network_error/;
+const TIME_DETAIL = /<AuthenticationErrorDetail>(Signed (?:expiry|start) time[^<]{0,200})/i;
 
 function causeOf({ name, status, requestId, message }: Facts): Error {
   const parts = [name, status, requestId === undefined ? undefined : `request ${requestId}`];
@@ -196,10 +197,8 @@ function isIdentityError(error: unknown): error is Error {
   return error instanceof Error && IDENTITY_ERRORS.test(error.name);
 }
 
-function statusOf(error: Error): number | undefined {
-  return "statusCode" in error && typeof error.statusCode === "number"
-    ? error.statusCode
-    : undefined;
+function fieldOf(error: unknown, field: string): unknown {
+  return typeof error === "object" && error !== null ? Reflect.get(error, field) : undefined;
 }
 
 function redact(text: string, secrets: readonly string[]): string {

@@ -3,8 +3,11 @@ import { type Environment, VarveError } from "@varve/core/blob";
 /** What a request that is watched gets: what ends it, and whom to tell that bytes moved. */
 export interface Watch {
   readonly abortSignal: AbortSignal;
-  moved(): void;
+  readonly moved: (bytes: number) => void;
 }
+
+/** A connection that is slower is as good as none. */
+const MIN_BYTES_PER_SECOND = 4096;
 
 export interface IdleTimeoutOptions {
   readonly idleTimeoutMs: number;
@@ -13,9 +16,9 @@ export interface IdleTimeoutOptions {
 }
 
 /**
- * Runs `work` and aborts it when `signal` is, or when nothing has moved for the idle time (for up to twice as long:
- * what moves is looked at once in that time). Rejects with the signal's reason, `storage-failed` (retryable) or what
- * `work` threw.
+ * Runs `work` and aborts it when `signal` is, or when less than 4 KiB a second have moved over one idle time; they are
+ * counted from the start, one idle time after the other. Rejects with the signal's reason, `storage-failed`
+ * (retryable) or what `work` threw.
  */
 export async function withIdleTimeout<T>(
   { idleTimeoutMs, environment, signal }: IdleTimeoutOptions,
@@ -26,13 +29,14 @@ export async function withIdleTimeout<T>(
   const over = new AbortController();
   const abort = (): void => request.abort();
   signal?.addEventListener("abort", abort, { once: true });
-  let hasMoved = false;
+  const enough = (MIN_BYTES_PER_SECOND * idleTimeoutMs) / 1000;
+  let movedBytes = 0;
   let isIdle = false;
   const watchIt = async (): Promise<void> => {
     while (!isIdle) {
-      hasMoved = false;
+      movedBytes = 0;
       await environment.sleep(idleTimeoutMs, { signal: over.signal });
-      isIdle = !hasMoved;
+      isIdle = movedBytes < enough;
     }
     request.abort();
   };
@@ -40,14 +44,14 @@ export async function withIdleTimeout<T>(
   try {
     return await work({
       abortSignal: request.signal,
-      moved: () => {
-        hasMoved = true;
+      moved: (bytes) => {
+        movedBytes += bytes;
       },
     });
   } catch (error) {
     signal?.throwIfAborted();
     if (isIdle) {
-      const message = `no byte moved for ${idleTimeoutMs} ms`;
+      const message = `${movedBytes} bytes moved in ${idleTimeoutMs} ms`;
       throw new VarveError("storage-failed", message, { retryable: true });
     }
     throw error;

@@ -24,7 +24,7 @@ export interface AzureStoreOptions extends CallOptions {
   readonly objectLock?: boolean | undefined;
   /** Access tier of new blobs: that of the first entry whose `prefix` their id starts with; else the account's default. */
   readonly accessTiers?: readonly AccessTierRule[] | undefined;
-  /** A request that moves no byte for this long has failed, default 60 000. */
+  /** A request that moves less than 4 KiB a second over this long has failed; default 60 000. */
   readonly idleTimeoutMs?: number | undefined;
   /** The clock of timeouts; the system's by default. */
   readonly environment?: Environment | undefined;

@@ -161,18 +161,15 @@ class AzureStore implements BlobStore {
   ): Promise<void> {
     const what = `extend retention of ${id}`;
     this.#requireObjectLock(retention, what);
-    const blob = this.#container.blob(id);
     const lock = lockedUntil(retention);
-    const attempt = { what, needs: "set immutability on" } as const;
-    await this.#container.run(attempt, signal, async ({ abortSignal, moved }) => {
-      const { immutabilityPolicyExpiresOn: now } = await blob.getProperties({ abortSignal });
-      moved();
-      // The service refuses to shorten only a policy that is locked already.
-      if (now === undefined || now < lock.expiriesOn) {
-        const { expiriesOn, policyMode } = lock;
-        await blob.setImmutabilityPolicy({ expiriesOn, policyMode }, { abortSignal });
-      }
-    });
+    const until = await this.#lockedUntil(id, what, signal);
+    // The service refuses to shorten only a policy that is locked already.
+    if (until === undefined || until < lock.expiriesOn) {
+      const attempt = { what, needs: "set immutability on" } as const;
+      await this.#container.run(attempt, signal, ({ abortSignal }) =>
+        this.#container.blob(id).setImmutabilityPolicy(lock, { abortSignal }),
+      );
+    }
   }
 
   async [Symbol.asyncDispose](): Promise<void> {}
@@ -189,17 +186,23 @@ class AzureStore implements BlobStore {
     retention: Retention,
     signal: AbortSignal | undefined,
   ): Promise<void> {
-    const attempt = { what: `put ${id}`, needs: "read" } as const;
-    await this.#container.run(attempt, signal, async ({ abortSignal }) => {
-      const { immutabilityPolicyExpiresOn: until } = await this.#container
-        .blob(id)
-        .getProperties({ abortSignal });
-      if (until === undefined || until < lockedUntil(retention).expiriesOn) {
-        const why = "the container has no version-level immutability; the blob is not protected";
-        throw new VarveError("unsupported", why);
-      }
-    });
+    const until = await this.#lockedUntil(id, `put ${id}`, signal);
+    if (until === undefined || until < lockedUntil(retention).expiriesOn) {
+      const why = "the container has no version-level immutability, so the blob is not protected";
+      throw new VarveError("unsupported", `put ${id}: ${why}`);
+    }
     this.#retentionIsKept = true;
+  }
+
+  async #lockedUntil(
+    id: BlobId,
+    what: string,
+    signal: AbortSignal | undefined,
+  ): Promise<Date | undefined> {
+    return await this.#container.run({ what, needs: "read" }, signal, async ({ abortSignal }) => {
+      const properties = await this.#container.blob(id).getProperties({ abortSignal });
+      return properties.immutabilityPolicyExpiresOn;
+    });
   }
 
   /**
@@ -209,23 +212,22 @@ class AzureStore implements BlobStore {
   async #hideImmutable(id: BlobId, signal: AbortSignal | undefined): Promise<void> {
     const blob = this.#container.blob(id);
     const attempt = { what: `delete ${id}`, needs: "set immutability on" } as const;
-    await this.#container.run(attempt, signal, async ({ abortSignal, moved }) => {
-      const expiriesOn = new Date(this.#container.environment.nowMs() + MARKER_MS);
-      const immutabilityPolicy = { expiriesOn, policyMode: "Unlocked" } as const;
-      const { versionId } = await blob.upload("", 0, { abortSignal, immutabilityPolicy });
-      moved();
-      await blob.deleteImmutabilityPolicy({ abortSignal });
-      moved();
-      await blob.delete({ abortSignal });
-      moved();
-      if (versionId !== undefined) {
-        // An empty version that stays behind does no harm.
-        await blob
-          .withVersion(versionId)
-          .delete({ abortSignal })
-          .catch(() => {});
+    const request = <T>(work: (abortSignal: AbortSignal) => Promise<T>): Promise<T> =>
+      this.#container.run(attempt, signal, ({ abortSignal }) => work(abortSignal));
+    const expiriesOn = new Date(this.#container.environment.nowMs() + MARKER_MS);
+    const immutabilityPolicy = { expiriesOn, policyMode: "Unlocked" } as const;
+    const { versionId } = await request((abortSignal) =>
+      blob.upload("", 0, { abortSignal, immutabilityPolicy }),
+    );
+    await request((abortSignal) => blob.deleteImmutabilityPolicy({ abortSignal }));
+    await request((abortSignal) => blob.delete({ abortSignal }));
+    if (versionId !== undefined) {
+      try {
+        await request((abortSignal) => blob.withVersion(versionId).delete({ abortSignal }));
+      } catch {
+        signal?.throwIfAborted(); // an empty version that stays behind does no harm
       }
-    });
+    }
   }
 }
 
