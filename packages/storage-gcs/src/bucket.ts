@@ -101,8 +101,9 @@ export class Bucket implements Disposable {
       body: [Buffer.from(head), ...parts, Buffer.from(`\r\n--${boundary}--\r\n`)],
     });
     const info = decodeObject(answer.body, call.what);
-    if (info.size !== sizeOf(parts)) {
-      const message = `${call.what}: ${info.size} of ${sizeOf(parts)} bytes were stored`;
+    if (info.name !== object || info.size !== sizeOf(parts)) {
+      const stored = `${info.size} of ${sizeOf(parts)} bytes as ${JSON.stringify(info.name)}`;
+      const message = `${call.what}: Google stored ${stored}`;
       throw new VarveError("storage-failed", message, { retryable: true });
     }
     return info;
