@@ -11,6 +11,7 @@ import type {
   RandomBytes,
 } from "./crypto.ts";
 import { HASH_NAMES } from "./kopia-hash.ts";
+import { createShortHmac, MAX_SHORT_MESSAGE } from "./short-hmac.ts";
 
 export { HASH_NAMES } from "./kopia-hash.ts";
 
@@ -156,7 +157,11 @@ function createCrypto(providers: readonly CryptoProvider[]): Crypto {
         info: new Uint8Array(0),
         length: 32,
       });
-      return createCipher(aead, { keyOf: hasher("HMAC-SHA256", secret), randomBytes });
+      const shortKey = createShortHmac(secret);
+      const longKey = hasher("HMAC-SHA256", secret);
+      const keyOf = (iv: Uint8Array): Uint8Array =>
+        iv.length <= MAX_SHORT_MESSAGE ? shortKey(iv) : longKey.hash(iv);
+      return createCipher(aead, { keyOf, randomBytes });
     },
     async deriveKey(name, password, salt) {
       const { found: derive } = pick(providers, { kind: "key-derivation", name }, (provider) =>
@@ -173,17 +178,20 @@ function createCrypto(providers: readonly CryptoProvider[]): Crypto {
 }
 
 /** Spec §3.3: every iv has a key of its own, one HMAC away, and is authenticated as well. */
-function createCipher(aead: Aead, options: { keyOf: Hasher; randomBytes: RandomBytes }): Cipher {
+function createCipher(
+  aead: Aead,
+  options: { keyOf: (iv: Uint8Array) => Uint8Array; randomBytes: RandomBytes },
+): Cipher {
   const { keyOf, randomBytes } = options;
   return {
     overhead: AEAD_OVERHEAD,
     seal: (plain, iv) =>
-      aead.seal({ key: keyOf.hash(iv), nonce: randomBytes(NONCE_SIZE), aad: iv, plain }),
+      aead.seal({ key: keyOf(iv), nonce: randomBytes(NONCE_SIZE), aad: iv, plain }),
     sealInto(target, plain, iv) {
-      aead.seal({ key: keyOf.hash(iv), nonce: randomBytes(NONCE_SIZE), aad: iv, plain, target });
+      aead.seal({ key: keyOf(iv), nonce: randomBytes(NONCE_SIZE), aad: iv, plain, target });
     },
     open: (sealed, iv, options) =>
-      aead.open({ key: keyOf.hash(iv), aad: iv, sealed, inPlace: options?.inPlace }),
+      aead.open({ key: keyOf(iv), aad: iv, sealed, inPlace: options?.inPlace }),
   };
 }
 
