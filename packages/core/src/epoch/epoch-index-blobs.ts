@@ -33,15 +33,14 @@ export function listEpochs(
   return withRestarts({ environment, signal }, async () => {
     const startMs = environment.nowMs();
     // Inputs before the compactions that replace them: an input that was deleted before it could be listed is in a
-    // compaction that is listed after it.
+    // compaction that is listed after it. The rest comes with one request, and with it the inputs once more.
     const inputs = await collect(store, "xn", { signal });
-    const others = await Promise.all(
-      ["xe", "xw", "xs", "xr"].map((prefix) => collect(store, prefix, { signal })),
-    );
+    const all = await collect(store, "x", { signal });
+    const byId = new Map([...inputs, ...all].map((blob) => [blob.id, blob]));
     const tookMs = environment.nowMs() - startMs;
     return tookMs > limitMs
       ? { restart: failure(`listing index blobs took ${tookMs} ms of ${limitMs} ms`, true) }
-      : { done: resolveEpochs([...inputs, ...others.flat()]) };
+      : { done: resolveEpochs([...byId.values()]) };
   });
 }
 
