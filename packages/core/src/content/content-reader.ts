@@ -9,6 +9,7 @@ import { ivOfHash, type Sealer } from "../format/sealer.ts";
 import { contentHash, contentPrefix } from "../index/content-id.ts";
 import type { ContentInfo } from "../index/content-info.ts";
 import { ContentCache } from "./content-cache.ts";
+import { PackCache } from "./pack-cache.ts";
 
 /** The way back from an index entry to plain bytes, with every check there is (spec §3.3, §3.4). */
 export class ContentReader {
@@ -16,6 +17,7 @@ export class ContentReader {
   readonly #sealer: Sealer;
   readonly #codecs: Codecs;
   readonly #cache: ContentCache;
+  readonly #packs: PackCache;
 
   constructor(options: {
     store: BlobStore;
@@ -26,7 +28,8 @@ export class ContentReader {
     this.#store = options.store;
     this.#sealer = options.sealer;
     this.#codecs = options.codecs;
-    this.#cache = new ContentCache(options.cacheBytes);
+    this.#cache = new ContentCache(options.cacheBytes / 2);
+    this.#packs = new PackCache(options.store, options.cacheBytes / 2);
   }
 
   /** Contents with a prefix (directories, indexes) are kept for a while: they are read again and again. */
@@ -35,11 +38,23 @@ export class ContentReader {
     if (cached !== undefined) {
       return cached;
     }
-    const data = this.decode(info, await this.#fetch(info, options), { inPlace: true });
-    if (contentPrefix(info.id) !== "") {
+    const isMetadata = contentPrefix(info.id) !== "";
+    const data =
+      (isMetadata ? await this.#fromPack(info, options) : undefined) ??
+      this.decode(info, await this.#fetch(info, options), { inPlace: true });
+    if (isMetadata) {
       this.#cache.set(info.id, data);
     }
     return data;
+  }
+
+  async #fromPack(info: ContentInfo, options: CallOptions): Promise<Uint8Array | undefined> {
+    const packed = await this.#packs.get(info, options);
+    try {
+      return packed && this.decode(info, packed, { inPlace: true });
+    } catch {
+      return undefined; // asked for alone, it may be whole
+    }
   }
 
   /** Throws `corrupt` or `format-unsupported`, naming the content and its pack. */
