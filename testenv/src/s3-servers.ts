@@ -31,6 +31,8 @@ export interface BucketOptions {
     | { readonly mode: "GOVERNANCE" | "COMPLIANCE"; readonly days: number };
 }
 
+export type { S3Account } from "./s3-request.ts";
+
 export interface VersitygwServer extends S3Server {
   /** A user who may do the `actions` (`s3:GetObject`, …) in the bucket, and nothing else. */
   createUser(bucket: string, actions: readonly string[]): Promise<S3Account>;

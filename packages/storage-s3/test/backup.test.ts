@@ -1,0 +1,124 @@
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import {
+  createRepository,
+  createSnapshot,
+  listSnapshots,
+  localTarget,
+  openRepository,
+  type Repository,
+  restore,
+  verify,
+} from "@varve/core";
+import { startFaultProxy } from "@varve/testenv/fault-proxy.ts";
+import { startS3Servers } from "@varve/testenv/s3-servers.ts";
+import { afterAll, describe, expect, test } from "vitest";
+import { openS3Store, type S3StoreOptions } from "../src/index.ts";
+import { filesOf, writeFiles } from "./files.ts";
+import { serverOptions } from "./server-options.ts";
+
+/** The whole way through a bucket, and how many requests it takes. */
+
+const servers = await startS3Servers();
+afterAll(async () => {
+  await Promise.all(servers.map((server) => server.stop()));
+});
+const password = "in the cloud";
+
+for (const server of servers) {
+  await server.createBucket("bucket");
+
+  describe(server.name, () => {
+    test("a backup, a second one, verification and restore", async () => {
+      using place = temporary();
+      const options = { ...serverOptions(server, "bucket"), prefix: "round-trip/" };
+      const files = writeFiles(place.data, { seed: 1 });
+      await createIn(options);
+      await withRepository(options, async (repository) => {
+        await createSnapshot(repository, { path: place.data });
+      });
+      writeFileSync(join(place.data, "new.txt"), "new\n");
+      await withRepository(options, async (repository) => {
+        await createSnapshot(repository, { path: place.data });
+      });
+      await withRepository({ ...options, readOnly: true }, async (repository) => {
+        expect((await verify(repository)).damaged).toEqual([]);
+        const { snapshots } = await listSnapshots(repository);
+        for (const [index, { root }] of snapshots.entries()) {
+          const target = localTarget(join(place.folder, `restored-${index}`));
+          expect((await restore(repository, { root, target })).failures).toEqual([]);
+        }
+        expect(snapshots.length).toBe(2);
+      });
+      expect(filesOf(join(place.folder, "restored-0"))).toEqual(files);
+      expect(filesOf(join(place.folder, "restored-1"))).toEqual(filesOf(place.data));
+    });
+
+    test("a backup of what has not changed takes few requests", async () => {
+      using place = temporary();
+      await using proxy = await startFaultProxy({ target: server.endpoint });
+      const options = {
+        ...serverOptions(server, "bucket"),
+        endpoint: proxy.endpoint,
+        prefix: "counted/",
+      };
+      writeFiles(place.data, { seed: 2 });
+      await createIn(options);
+      await withRepository(options, async (repository) => {
+        await createSnapshot(repository, { path: place.data });
+      });
+      proxy.resetCounts();
+      await withRepository(options, async (repository) => {
+        await createSnapshot(repository, { path: place.data });
+      });
+      const { requests, byOperation } = proxy.counts;
+      // Of these are two for opening the bucket; a session marker comes and goes.
+      expect(requests).toBeLessThanOrEqual(27);
+      expect(Object.fromEntries(byOperation)).toMatchObject({ PUT: 3, DELETE: 1 });
+    });
+
+    test("opening is two requests, or one when told of object lock, and leaves nothing behind", async () => {
+      await using proxy = await startFaultProxy({ target: server.endpoint });
+      const options = {
+        ...serverOptions(server, "bucket"),
+        endpoint: proxy.endpoint,
+        prefix: "untouched/",
+      };
+      await using store = await openS3Store(options);
+      expect(proxy.counts.requests).toBe(2);
+      await using told = await openS3Store({ ...options, objectLock: false });
+      expect(proxy.counts.requests).toBe(3);
+      expect(proxy.counts.sentBytes).toBe(0);
+      for await (const { id } of store.list("")) {
+        expect.fail(`${told.label} has ${id}`);
+      }
+    });
+  });
+}
+
+async function createIn(options: S3StoreOptions): Promise<void> {
+  await using store = await openS3Store(options);
+  await createRepository(store, { password });
+}
+
+async function withRepository(
+  options: S3StoreOptions,
+  work: (repository: Repository) => Promise<void>,
+): Promise<void> {
+  const store = await openS3Store(options);
+  await using repository = await openRepository(store, { password, workers: 0 });
+  await work(repository);
+  if (options.readOnly !== true) {
+    await repository.flush();
+  }
+}
+
+function temporary(): { readonly folder: string; readonly data: string } & Disposable {
+  const folder = mkdtempSync(join(tmpdir(), "varve-s3-"));
+  return {
+    folder,
+    data: join(folder, "data"),
+    [Symbol.dispose]: () => rmSync(folder, { recursive: true, force: true }),
+  };
+}
