@@ -6,11 +6,13 @@
 /** How much of a file a worker looks at, at once: no less than the largest chunk (16 MiB for the 8M splitters). */
 export const READ_WINDOW_BYTES: number = 16 * 1024 * 1024;
 /** Sealed bytes a worker hands over in one message, unless a single content is larger. */
-export const SEALED_BATCH_BYTES: number = 8 * 1024 * 1024;
+export const SEALED_BATCH_BYTES: number = 4 * 1024 * 1024;
 /** Packs on their way to storage at the same time; a writer waits while all are taken. */
 export const PACK_UPLOADS: number = 4;
-/** Small files that share one job. */
+/** Small files that share one job, as long as they are short together. */
 export const FILES_PER_JOB: number = 256;
+/** How much files that share one job have together, the last one not counted: what a window of theirs comes to. */
+export const BYTES_PER_JOB: number = 4 * 1024 * 1024;
 /** Jobs that one executor thread holds, so that it never idles while the main thread answers. */
 export const JOBS_PER_WORKER: number = 2;
 /** Contents kept decoded for readers of objects and directories. */

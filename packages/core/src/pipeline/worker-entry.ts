@@ -22,7 +22,7 @@ const SMALL_BATCH_BYTES = 1024 * 1024;
 /** Long enough for a full batch, or a single content of the usual splitters, and what sealing adds. */
 const REUSED_BATCH_BYTES = SEALED_BATCH_BYTES + 64 * 1024;
 /** Buffers kept for reuse; what is given back beyond is left to the collector. */
-const MAX_SPARE_BUFFERS = 4;
+const MAX_SPARE_BUFFERS = 2;
 
 type Answer = Extract<ToWorker, { type: "claimed" | "appended" }>;
 

@@ -1,4 +1,4 @@
-import { FILES_PER_JOB, READ_WINDOW_BYTES } from "../base/budget.ts";
+import { BYTES_PER_JOB, FILES_PER_JOB } from "../base/budget.ts";
 import { Semaphore } from "../base/concurrency.ts";
 import { assert } from "../base/errors.ts";
 import type { FileOutcome, FileToRead } from "../pipeline/executor.ts";
@@ -12,7 +12,7 @@ export interface QueuedFile {
 
 /**
  * Gathers files of any directory into jobs and keeps a bounded number of jobs in flight: small files share one, a
- * file that fills the read window has its own. Waiting for a free job is what holds the walk back.
+ * long file has its own. Waiting for a free job is what holds the walk back.
  */
 export class FileQueue {
   readonly #session: UploadSession;
@@ -26,13 +26,13 @@ export class FileQueue {
   }
 
   async add(queued: QueuedFile, sizeBytes: number): Promise<void> {
-    if (sizeBytes >= READ_WINDOW_BYTES) {
+    if (sizeBytes >= BYTES_PER_JOB) {
       await this.#start([queued]);
       return;
     }
     this.#batch.push(queued);
     this.#batchBytes += sizeBytes;
-    if (this.#batch.length >= FILES_PER_JOB || this.#batchBytes >= READ_WINDOW_BYTES) {
+    if (this.#batch.length >= FILES_PER_JOB || this.#batchBytes >= BYTES_PER_JOB) {
       await this.startBatch();
     }
   }
