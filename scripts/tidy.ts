@@ -33,6 +33,7 @@ const LAYERS: readonly (readonly string[])[] = [
 /** The only files of core that may import `node:` modules or native packages: a browser build leaves them out. */
 const PLATFORM_FILES: readonly RegExp[] = [
   /^blob\/(filesystem|directory)-/,
+  /^content\/scratch-file/,
   /^source\/local-/,
   /^upload\/create-snapshot/, // the local source's own verb
   /^restore\/(local|tar|zip)-/,

@@ -46,6 +46,22 @@ test("a memory ceiling that nothing fits under is refused before anything is don
   expect(bytesOf("repo")).toEqual(before);
 });
 
+test("a backup and a restore under a memory ceiling are those without", async () => {
+  const under = await cli.json<SnapshotJson>([
+    "--max-memory",
+    "300MiB",
+    "snapshot",
+    "create",
+    "docs",
+  ]);
+  expect(under.rootEntry.obj).toBe(made.rootEntry.obj);
+  const restored = await cli.run(["--max-memory", "300MiB", "restore", under.id, "ceiling"]);
+  expect(restored.status).toBe(0);
+  expect(bytesOf("ceiling")).toEqual(bytesOf("docs"));
+  expect((await cli.run(["--max-memory", "300MiB", "snapshot", "verify"])).status).toBe(0);
+  expect((await cli.run(["snapshot", "delete", under.id, "--delete"])).status).toBe(0);
+});
+
 test("a memory ceiling that is no size is a usage error", async () => {
   const result = await cli.run(["--max-memory", "much", "snapshot", "list"]);
   expect(result.status).toBe(2);

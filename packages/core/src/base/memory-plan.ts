@@ -44,10 +44,12 @@ export interface MemoryPlan {
 /** What is there before a repository is open: the program, its heap, and what the allocator holds on to. */
 export const RUNTIME_BYTES: number = 120 * 1024 * 1024;
 /** The same of one thread. */
-export const WORKER_RUNTIME_BYTES: number = 32 * 1024 * 1024;
-/** The least for the index, half of it for entries that are not committed. */
+const WORKER_RUNTIME_BYTES: number = 32 * 1024 * 1024;
+/** The least for the index, a quarter of it for entries that are not committed. */
 export const MIN_INDEX_BYTES: number = 32 * 1024 * 1024;
 
+/** More makes index blobs no better. */
+const MAX_PENDING_INDEX_BYTES = 32 * 1024 * 1024;
 const MIB = 1024 * 1024;
 /** Packs that a writer fills, one for data and one for metadata, and one that is full and waits. */
 const PACKS_BESIDE_UPLOADS = 3;
@@ -140,7 +142,8 @@ export function planMemory(options: {
     const isLast = rung === RUNGS.at(-1);
     if (left >= wanted || (isLast && left >= MIN_INDEX_BYTES)) {
       // More than the rung needs goes to the index, which has a use for all of it.
-      return { limitBytes, ...plan, indexBytes: left / 2, pendingIndexBytes: left / 2 };
+      const pendingIndexBytes = Math.min(left / 4, MAX_PENDING_INDEX_BYTES);
+      return { limitBytes, ...plan, indexBytes: left - pendingIndexBytes, pendingIndexBytes };
     }
   }
   const least = Math.ceil((limitBytes - left + MIN_INDEX_BYTES) / MIB);

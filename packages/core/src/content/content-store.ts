@@ -95,5 +95,7 @@ export interface ContentStore {
   flush(options?: CallOptions): Promise<void>;
   /** Loads what other clients have committed since. */
   refresh(options?: CallOptions): Promise<void>;
+  /** Memory that entries take until the next `flush`. */
+  readonly pendingBytes: number;
   readonly stats: ContentStats;
 }

@@ -1,5 +1,6 @@
 import { Semaphore } from "../base/concurrency.ts";
 import type { CallOptions, Environment } from "../base/environment.ts";
+import type { ScratchFile } from "../index/slabs.ts";
 import { type MemoryPlan, unboundedMemory } from "../base/memory-plan.ts";
 import { errorMessage, isVarveError, VarveError } from "../base/errors.ts";
 import type { BlobId, BlobStore } from "../blob/store.ts";
@@ -44,6 +45,8 @@ export interface OpenContentStoreOptions extends CallOptions {
   readonly readOnly: boolean;
   /** Default: without a ceiling. */
   readonly memory?: MemoryPlan | undefined;
+  /** For what the index needs beyond its share of `memory`; closed with the content store. Default: all of it in memory. */
+  readonly scratch?: ScratchFile | undefined;
   /** Called before an index is written; what it throws ends the flush, which may be tried again. */
   readonly beforeCommit?: ((options: CallOptions) => Promise<void>) | undefined;
 }
@@ -71,7 +74,7 @@ const MAX_INDEX_AGE_MS = 15 * 60_000;
 class PackContentStore implements OpenContentStore {
   readonly #options: OpenContentStoreOptions;
   /** All that is known: committed by anybody, stored, or in a pack that is still open. */
-  readonly #index: ContentIndex = createContentIndex();
+  readonly #index: ContentIndex;
   /** Index blobs that are merged into it: they never change. */
   readonly #knownIndexBlobs = new Set<BlobId>();
   readonly #claims = new Claims();
@@ -89,6 +92,10 @@ class PackContentStore implements OpenContentStore {
 
   constructor(options: OpenContentStoreOptions) {
     const memory = options.memory ?? unboundedMemory();
+    const { scratch } = options;
+    this.#index = createContentIndex(
+      scratch === undefined ? undefined : { maxBytes: memory.indexBytes, scratch },
+    );
     this.#options = options;
     this.#reader = new ContentReader({ ...options, cacheBytes: memory.contentCacheBytes });
     this.#writer = new PackWriter({
@@ -273,6 +280,10 @@ class PackContentStore implements OpenContentStore {
     await this.#exclusively(options, () => this.#load(options));
   }
 
+  get pendingBytes(): number {
+    return this.#writer.pendingBytes;
+  }
+
   get stats(): ContentStats {
     return {
       dedupedContents: this.#dedupedContents,
@@ -287,6 +298,7 @@ class PackContentStore implements OpenContentStore {
   async close(): Promise<void> {
     await this.#writer.close(this.#ended);
     await this.#exclusively({}, async () => {}); // what holds it ends by itself now
+    this.#options.scratch?.[Symbol.dispose]();
   }
 
   #add(batch: SealedBatch): void {

@@ -142,6 +142,11 @@ export class PackWriter {
     return session;
   }
 
+  /** Memory of the entries of the session that goes on. */
+  get pendingBytes(): number {
+    return this.#session?.index.memoryBytes ?? 0;
+  }
+
   /** The first failure ends the writer. */
   fail(error: unknown): void {
     if (this.#failure === undefined) {

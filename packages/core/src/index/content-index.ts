@@ -3,6 +3,7 @@ import { VarveError } from "../base/errors.ts";
 import type { BlobId } from "../blob/store.ts";
 import { type ContentId, type ContentPrefix, hexDigit } from "./content-id.ts";
 import type { ContentInfo } from "./content-info.ts";
+import { EntryFormats } from "./entry-formats.ts";
 import type { EntryTable } from "./entry-table.ts";
 import { parseIndex } from "./index-file.ts";
 import {
@@ -14,6 +15,7 @@ import {
 } from "./index-layout.ts";
 import { PackNames } from "./pack-names.ts";
 import { PackNeeds } from "./pack-needs.ts";
+import { type ScratchFile, Slabs } from "./slabs.ts";
 import { RefTable, spread } from "./ref-table.ts";
 
 /**
@@ -60,12 +62,28 @@ export interface LostContents {
   readonly shortPacks: number;
 }
 
-export function createContentIndex(): ContentIndex {
-  return new PackedContentIndex();
+/** What an index may hold in memory, and where the rest lies; the table of references stays, 14 bytes a content. */
+interface IndexBound {
+  readonly maxBytes: number;
+  /** Stays the caller's. */
+  readonly scratch: ScratchFile;
 }
 
+/**
+ * With a bound, adding throws `invalid-argument` once even the table alone is too large for it, and anything may throw what
+ * the scratch file throws.
+ */
+export function createContentIndex(bound?: IndexBound): ContentIndex {
+  return new PackedContentIndex(bound);
+}
+
+/** Records of a slab: 160 KB when all stay in memory; 10 KB, less than a disk reads at once, when they come and go. */
 const SLAB_BITS = 12;
-const RECORDS_PER_SLAB = 2 ** SLAB_BITS;
+const BOUND_SLAB_BITS = 8;
+/** The table grows into a copy of itself. */
+const TABLE_GROWTH = 1.75;
+/** The least part of a bound that is for records. */
+const RECORD_FRACTION = 1 / 8;
 // A record is the hash in words of four bytes, then these words.
 const TIME = 0; // low 32 bits of the timestamp
 const PLACE = 1; // bit 31 deleted, bits 0-30 pack offset
@@ -74,24 +92,18 @@ const ORIGINAL = 3;
 const PACK = 4;
 const META = 5; // bits 24-31 prefix, 16-23 timestamp bits 32-39, 0-15 format
 const VALUE_WORDS = 6;
-const MAX_FORMATS = 2 ** 16;
-
-interface EntryFormat {
-  readonly compressionHeaderId: number;
-  readonly formatVersion: number;
-  readonly encryptionKeyId: number;
-}
 
 class PackedContentIndex implements ContentIndex {
   /** 0 until the first entry decides. */
   #keySize = 0;
   #hashWords = 0;
-  readonly #slabs: Uint32Array[] = [];
+  readonly #slabs: Slabs;
+  readonly #slabBits: number;
+  readonly #maxBytes: number;
   #count = 0;
   readonly #table = new RefTable();
   readonly #packs = new PackNames();
-  readonly #formats: EntryFormat[] = [];
-  readonly #formatNumbers = new Map<number, number>();
+  readonly #formats = new EntryFormats();
   #watermark = 0;
   // The key that is looked for, and the entry that is written or read: reused, so that look-ups allocate nothing.
   #key = new Uint32Array(0);
@@ -104,6 +116,12 @@ class PackedContentIndex implements ContentIndex {
     const base = this.#baseOf(ref);
     return hashOfKey(slab[base] as number, this.#word(slab, base, META) >>> 24); // a record has a hash
   };
+
+  constructor(bound: IndexBound | undefined) {
+    this.#slabs = new Slabs(bound?.scratch);
+    this.#slabBits = bound === undefined ? SLAB_BITS : BOUND_SLAB_BITS;
+    this.#maxBytes = bound?.maxBytes ?? Number.POSITIVE_INFINITY;
+  }
 
   get count(): number {
     return this.#count;
@@ -118,8 +136,7 @@ class PackedContentIndex implements ContentIndex {
   }
 
   get memoryBytes(): number {
-    const slabBytes = this.#slabs.reduce((sum, slab) => sum + slab.byteLength, 0);
-    return slabBytes + this.#table.memoryBytes + this.#packs.memoryBytes;
+    return this.#slabs.memoryBytes + this.#table.memoryBytes + this.#packs.memoryBytes;
   }
 
   addFile(bytes: Uint8Array): void {
@@ -309,12 +326,25 @@ class PackedContentIndex implements ContentIndex {
       return;
     }
     const ref = this.#count;
-    if (ref === this.#slabs.length * RECORDS_PER_SLAB) {
-      this.#slabs.push(new Uint32Array(RECORDS_PER_SLAB * (this.#hashWords + VALUE_WORDS)));
+    if (ref === this.#slabs.count << this.#slabBits) {
+      this.#makeRoom();
+      this.#slabs.add((this.#hashWords + VALUE_WORDS) << this.#slabBits);
     }
     this.#writeRecord(ref);
     this.#count += 1;
     this.#table.insert(ref, this.#hashOf);
+  }
+
+  /** For records, beside what must stay. */
+  #makeRoom(): void {
+    const room = this.#maxBytes - this.#table.memoryBytes * TABLE_GROWTH - this.#packs.memoryBytes;
+    if (room < this.#maxBytes * RECORD_FRACTION) {
+      throw new VarveError(
+        "invalid-argument",
+        `an index of more than ${this.#count} contents does not fit under the ceiling on memory, of which it may take ${Math.floor(this.#maxBytes / 2 ** 20)} MiB`,
+      );
+    }
+    this.#slabs.room = room;
   }
 
   /** Spec §4.2, as {@link winsOver} has it, between `#fields` and a record. */
@@ -336,7 +366,7 @@ class PackedContentIndex implements ContentIndex {
 
   #writeRecord(ref: number): void {
     const fields = this.#fields;
-    const slab = this.#slabOf(ref);
+    const slab = this.#slabs.change(ref >>> this.#slabBits);
     const base = this.#baseOf(ref);
     slab.set(this.#key, base);
     const value = base + this.#hashWords;
@@ -346,7 +376,7 @@ class PackedContentIndex implements ContentIndex {
     slab[value + PACKED] = fields.packedLength;
     slab[value + ORIGINAL] = fields.originalLength;
     slab[value + PACK] = fields.pack;
-    slab[value + META] = (this.#prefix << 24) | (timeHigh << 16) | this.#formatNumber(fields);
+    slab[value + META] = (this.#prefix << 24) | (timeHigh << 16) | this.#formats.numberOf(fields);
   }
 
   readEntry(ref: number, fields: EntryFields): void {
@@ -359,10 +389,7 @@ class PackedContentIndex implements ContentIndex {
     fields.packedLength = this.#word(slab, base, PACKED);
     fields.originalLength = this.#word(slab, base, ORIGINAL);
     fields.pack = this.#word(slab, base, PACK);
-    const format = this.#formats[this.#word(slab, base, META) & 0xffff] as EntryFormat; // written with the record
-    fields.compressionHeaderId = format.compressionHeaderId;
-    fields.formatVersion = format.formatVersion;
-    fields.encryptionKeyId = format.encryptionKeyId;
+    this.#formats.read(this.#word(slab, base, META) & 0xffff, fields);
   }
 
   copyKey(ref: number, target: Uint8Array, offset: number): void {
@@ -399,20 +426,6 @@ class PackedContentIndex implements ContentIndex {
     return ((slab[base + (index >>> 2)] as number) >>> ((inWord - 1 - (index & 3)) * 8)) & 255; // within the record
   }
 
-  #formatNumber(fields: EntryFields): number {
-    const { compressionHeaderId, formatVersion, encryptionKeyId } = fields;
-    const key = compressionHeaderId * 65_536 + formatVersion * 256 + encryptionKeyId;
-    let number = this.#formatNumbers.get(key);
-    if (number === undefined) {
-      if (this.#formats.length === MAX_FORMATS) {
-        throw new VarveError("corrupt", `index: more than ${MAX_FORMATS} formats`);
-      }
-      number = this.#formats.push({ compressionHeaderId, formatVersion, encryptionKeyId }) - 1;
-      this.#formatNumbers.set(key, number);
-    }
-    return number;
-  }
-
   packName(pack: number): BlobId {
     return this.#packs.name(pack);
   }
@@ -434,7 +447,7 @@ class PackedContentIndex implements ContentIndex {
   #isUsable(ref: number): boolean {
     const slab = this.#slabOf(ref);
     const base = this.#baseOf(ref);
-    const format = this.#formats[this.#word(slab, base, META) & 0xffff];
+    const format = this.#formats.at(this.#word(slab, base, META) & 0xffff);
     return this.#word(slab, base, PLACE) < 2 ** 31 && format?.encryptionKeyId === 0;
   }
 
@@ -465,11 +478,11 @@ class PackedContentIndex implements ContentIndex {
   }
 
   #slabOf(ref: number): Uint32Array {
-    return this.#slabs[ref >>> SLAB_BITS] as Uint32Array; // ref < count
+    return this.#slabs.at(ref >>> this.#slabBits);
   }
 
   #baseOf(ref: number): number {
-    return (ref & (RECORDS_PER_SLAB - 1)) * (this.#hashWords + VALUE_WORDS);
+    return (ref & ((1 << this.#slabBits) - 1)) * (this.#hashWords + VALUE_WORDS);
   }
 
   #word(slab: Uint32Array, base: number, word: number): number {

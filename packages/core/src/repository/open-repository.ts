@@ -10,6 +10,7 @@ import type { RepositoryFormat } from "../format/format.ts";
 import { readRepositoryFormat } from "../format/read-format.ts";
 import { retainingStore } from "../format/retaining-store.ts";
 import { createSealer } from "../format/sealer.ts";
+import type { ScratchFile } from "../index/slabs.ts";
 import { openManifestStore } from "../manifest/open-manifest-store.ts";
 import { openObjectStore } from "../object/open-object-store.ts";
 import { createExecutor } from "../pipeline/create-executor.ts";
@@ -36,6 +37,8 @@ export interface OpenRepositoryOptions extends CallOptions {
    * smaller to fit, threads fewer, and what the index needs beyond its share lies in a file. Default: none.
    */
   readonly maxMemoryBytes?: number | undefined;
+  /** Where that file lies, without a name where the system allows it; default the system's directory for such files. */
+  readonly scratchDirectory?: string | undefined;
   /** Default: the real clock and random source, and no log. */
   readonly environment?: Environment | undefined;
   /** Default `varve@localhost`. */
@@ -94,6 +97,7 @@ export async function openWithFormat(
     owner: client,
     readOnly,
     memory,
+    scratch: memory.limitBytes === undefined ? undefined : await openScratch(options),
     beforeCommit: watchFormat(store, format, { password, crypto, environment }),
     signal,
   });
@@ -127,6 +131,12 @@ export async function openWithFormat(
     environment,
     client,
   });
+}
+
+/** Loaded only when needed: a host without files can open repositories without a ceiling. */
+async function openScratch({ scratchDirectory }: OpenRepositoryOptions): Promise<ScratchFile> {
+  const { openScratchFile } = await import("../content/scratch-file.ts");
+  return openScratchFile(scratchDirectory);
 }
 
 type Wired = Omit<Repository, "refresh" | "flush" | "contents" | typeof Symbol.asyncDispose> & {

@@ -27,6 +27,7 @@ export class UploadSession {
   readonly #limitBytes: number;
   #reservedBytes = 0;
   #flushedMs: number;
+  #flushing = false;
   #lastProgressMs = Number.NEGATIVE_INFINITY;
   #phase: UploadProgress["phase"] = "files";
   currentPath = "";
@@ -118,12 +119,24 @@ export class UploadSession {
     this.reportProgress();
   }
 
-  /** Commits packs from time to time, in the background: a session must not grow old (spec §3.5), and what a crash leaves behind is found again. */
+  /**
+   * Commits packs from time to time, in the background: a session must not grow old (spec §3.5), what a crash leaves behind
+   * is found again, and entries that are not committed take memory.
+   */
   flushIfDue(): void {
-    const { contents, environment } = this.repository;
-    if (environment.nowMs() - this.#flushedMs >= FLUSH_INTERVAL_MS) {
+    const { contents, environment, memory } = this.repository;
+    const isDue =
+      environment.nowMs() - this.#flushedMs >= FLUSH_INTERVAL_MS ||
+      contents.pendingBytes >= memory.pendingIndexBytes;
+    if (isDue && !this.#flushing) {
       this.#flushedMs = environment.nowMs();
-      this.track(contents.flush({ signal: this.signal }));
+      this.#flushing = true;
+      const flushed = contents.flush({ signal: this.signal });
+      this.track(
+        flushed.finally(() => {
+          this.#flushing = false;
+        }),
+      );
     }
   }
 
