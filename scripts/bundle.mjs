@@ -27,7 +27,6 @@ export async function setup() {
     platform: "node",
     target: "node20.19",
     packages: "external",
-    keepNames: true,
     logLevel: "warning",
   });
 }
