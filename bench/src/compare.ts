@@ -8,13 +8,9 @@ import {
   withChange,
 } from "./datasets.ts";
 import { measure, type Measured, settle } from "./measure.ts";
-import {
-  type DatasetResult,
-  type Failure,
-  type Measurement,
-  type Phase,
-  summarize,
-} from "./result.ts";
+import type { Phase } from "./result.ts";
+import { type Comparison, type Sample, Tally } from "./tally.ts";
+import { TimeLeft } from "./time-left.ts";
 import { commandOf, type FoundProgram, type Place, type Program, type Tool } from "./tools.ts";
 
 /**
@@ -32,13 +28,11 @@ export interface CompareOptions {
   readonly phases: readonly Phase[];
   /** Holds datasets, which stay, and repositories, which do not. */
   readonly directory: string;
+  /** What an earlier call with the same scale has measured: its runs are not made again. */
+  readonly earlier: Comparison;
+  /** Called after each turn with all that is measured by then. */
+  readonly save: (comparison: Comparison) => void;
   readonly log: (line: string) => void;
-}
-
-export interface Comparison {
-  readonly datasets: readonly DatasetResult[];
-  readonly measurements: readonly Measurement[];
-  readonly failures: readonly Failure[];
 }
 
 export const CONDITIONS: readonly string[] = [
@@ -54,50 +48,91 @@ export const CONDITIONS: readonly string[] = [
 export const CP = "cp";
 
 export async function compare(options: CompareOptions): Promise<Comparison> {
-  const { datasets, tools, runs, scale, directory, log } = options;
-  const cells = new Cells();
-  const failures: Failure[] = [];
-  const described: DatasetResult[] = [];
+  const { datasets, scale, directory, log, earlier } = options;
+  const tally = new Tally(earlier);
+  const time = new TimeLeft(plannedTurns(options, tally));
+  log(`${time.text()} at full size`);
   for (const dataset of datasets) {
     log(`${dataset.name}: ${dataset.title}, scale ${scale}`);
     const prepared = prepareDataset(dataset, join(directory, "data"), scale);
-    const { name, title, changeTitle } = dataset;
-    const { files, bytes } = prepared;
-    described.push({ name, title, changeTitle, files, bytes });
-    for (let run = 0; run < runs; run++) {
-      for (const tool of rotated(tools, run)) {
-        const turn = new Turn(options, { dataset, prepared, tool, cells });
-        try {
-          await turn.run();
-        } catch (error) {
-          const message = withoutPaths(error instanceof Error ? error.message : String(error));
-          failures.push({ dataset: name, tool: tool.name, message });
-          log(`  ${tool.name} failed: ${message}`);
-        } finally {
-          turn.clean();
-        }
-      }
-      await copy(options, { dataset, prepared, cells });
+    tally.describe(dataset, prepared);
+    for (const name of turnsOf(dataset, options, tally)) {
+      const started = process.hrtime.bigint();
+      await takeTurn(name, { dataset, prepared, tally }, options);
+      options.save(tally.comparison());
+      time.passed(dataset.name, Number(process.hrtime.bigint() - started) / 1e9);
+      log(`  ${time.text()}`);
     }
   }
-  return { datasets: described, measurements: cells.measurements(), failures };
+  return tally.comparison();
+}
+
+/** The turns that a dataset still wants: in each run each tool and at last `cp`, the tools in another order each run. */
+function turnsOf(
+  { name: dataset }: Dataset,
+  { tools, runs, phases }: CompareOptions,
+  tally: Tally,
+): readonly string[] {
+  const names = tools.map(({ name }) => name);
+  const turns: string[] = [];
+  for (let run = 0; run < runs; run++) {
+    const inRun = [...rotated(names, run), ...(phases.includes("restore") ? [CP] : [])];
+    turns.push(...inRun.filter((tool) => tally.runsOf(dataset, tool) <= run));
+  }
+  return turns;
+}
+
+function plannedTurns(options: CompareOptions, tally: Tally): ReadonlyMap<string, number> {
+  return new Map(
+    options.datasets.map((dataset) => [dataset.name, turnsOf(dataset, options, tally).length]),
+  );
+}
+
+async function takeTurn(name: string, place: TurnPlace, options: CompareOptions): Promise<void> {
+  const { dataset, prepared, tally } = place;
+  const tool = options.tools.find((candidate) => candidate.name === name);
+  const taken: Sample[] = [];
+  if (tool === undefined) {
+    await copy(options, { prepared, taken });
+    tally.add({ dataset: dataset.name, tool: CP }, taken);
+    return;
+  }
+  const turn = new Turn(options, { dataset, prepared, tool, taken });
+  try {
+    await turn.run();
+    tally.add({ dataset: dataset.name, tool: name }, taken);
+  } catch (error) {
+    const message = withoutPaths(error instanceof Error ? error.message : String(error));
+    tally.fail({ dataset: dataset.name, tool: name, message });
+    options.log(`  ${name} failed: ${message}`);
+  } finally {
+    turn.clean();
+  }
+}
+
+interface TurnPlace {
+  readonly dataset: Dataset;
+  readonly prepared: PreparedDataset;
+  readonly tally: Tally;
 }
 
 interface Subject {
   readonly dataset: Dataset;
   readonly prepared: PreparedDataset;
-  readonly cells: Cells;
+  readonly tool: Tool;
+  /** Where the turn puts what it measures: nothing of a turn that fails is kept. */
+  readonly taken: Sample[];
 }
 
 /** One tool, one dataset, one run. */
 class Turn {
   readonly #options: CompareOptions;
-  readonly #subject: Subject & { readonly tool: Tool };
+  readonly #subject: Subject;
   readonly #directory: string;
   readonly #place: Place;
   readonly #program: FoundProgram;
 
-  constructor(options: CompareOptions, subject: Subject & { readonly tool: Tool }) {
+  constructor(options: CompareOptions, subject: Subject) {
     const program = options.programs.get(subject.tool.program);
     if (program === undefined) {
       throw new Error(`${subject.tool.program} is not installed`);
@@ -169,55 +204,28 @@ class Turn {
   }
 
   #record(phase: Phase, measured: Measured, storedBytes: number | undefined): void {
-    const { dataset, tool, cells } = this.#subject;
-    cells.add({ dataset: dataset.name, tool: tool.name, phase }, measured, storedBytes);
+    const { tool, taken } = this.#subject;
+    taken.push({ phase, measured, storedBytes });
     logMeasured(this.#options, `${tool.name} ${phase}`, measured);
   }
 }
 
-async function copy(options: CompareOptions, subject: Subject): Promise<void> {
-  const { dataset, prepared, cells } = subject;
-  if (!options.phases.includes("restore")) {
-    return;
-  }
+async function copy(
+  options: CompareOptions,
+  { prepared, taken }: Pick<Subject, "prepared" | "taken">,
+): Promise<void> {
   const target = join(options.directory, "turn");
   mkdirSync(target, { recursive: true });
   try {
     await settle();
     const args = ["-a", `${prepared.path}/.`, target];
     const measured = await measure({ file: "cp", args, env: { PATH: process.env["PATH"] ?? "" } });
-    cells.add({ dataset: dataset.name, tool: CP, phase: "restore" }, measured, undefined);
+    taken.push({ phase: "restore", measured, storedBytes: undefined });
     logMeasured(options, "cp -a", measured);
   } finally {
     rmSync(target, { recursive: true, force: true });
   }
 }
-
-/** The samples of each cell, in the order in which cells came. */
-class Cells {
-  readonly #cells: Map<string, { cell: Cell; measured: Measured[]; stored: number[] }> = new Map();
-
-  add(cell: Cell, measured: Measured, storedBytes: number | undefined): void {
-    const key = `${cell.dataset} ${cell.tool} ${cell.phase}`;
-    const found = this.#cells.get(key) ?? { cell, measured: [], stored: [] };
-    this.#cells.set(key, found);
-    found.measured.push(measured);
-    if (storedBytes !== undefined) {
-      found.stored.push(storedBytes);
-    }
-  }
-
-  measurements(): Measurement[] {
-    return [...this.#cells.values()].map(({ cell, measured, stored }) => ({
-      ...cell,
-      seconds: summarize(measured.map(({ seconds }) => seconds)),
-      peakBytes: summarize(measured.map(({ peakBytes }) => peakBytes)),
-      ...(stored.length === 0 ? {} : { storedBytes: summarize(stored) }),
-    }));
-  }
-}
-
-type Cell = Pick<Measurement, "dataset" | "tool" | "phase">;
 
 function logMeasured({ log }: CompareOptions, what: string, measured: Measured): void {
   const { seconds, peakBytes } = measured;

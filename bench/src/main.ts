@@ -1,4 +1,4 @@
-import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { basename, dirname, join, resolve } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -6,10 +6,12 @@ import { parseArgs } from "node:util";
 import { renderChart } from "./chart.ts";
 import { compare, CONDITIONS, CP } from "./compare.ts";
 import { type Dataset, DATASETS } from "./datasets.ts";
-import { measureLayers } from "./layers.ts";
+import { type LayerOptions, measureLayers } from "./layers.ts";
+import { measureLiveness } from "./liveness.ts";
 import { measurePrimitives } from "./primitives.ts";
 import { renderReport } from "./report.ts";
 import { type BenchResult, describeMachine, PHASES } from "./result.ts";
+import { type Comparison, NOTHING } from "./tally.ts";
 import { findPrograms, TOOLS } from "./tools.ts";
 
 const QUICK_SCALE = 0.01;
@@ -19,11 +21,13 @@ const HELP = `npm run bench -- [command] [options]
   (none)          primitives, layers, and the comparison with other tools
   primitives      splitters, hashes, codecs, ciphers, key derivation
   layers          index, directories, upload and restore
+  liveness        how late the event loop of an embedding program is during a backup
   compare         varve, kopia, restic, rustic, borg on the same data
   memory          peak memory of varve backing up one large file and many small ones
   report <json>   the Markdown and the charts of a result once more
 
-  --full              data of full size, five runs; results go to bench/results
+  --full              data of full size, five runs; results go to bench/results. What the file of the day
+                      already holds is kept, so that a run can be split by --datasets, --tools and --runs
   --scale <n>         size of the data; 1 is full size (${QUICK_SCALE})
   --runs <n>          of the comparison (1)
   --datasets <a,b>    of ${DATASETS.map(({ name }) => name).join(", ")}
@@ -37,9 +41,10 @@ const HELP = `npm run bench -- [command] [options]
 Programs are looked for on the PATH, or as VARVE_BENCH_KOPIA=/path/to/kopia and so on.
 `;
 
-const COMMANDS = ["all", "primitives", "layers", "compare", "memory", "report"];
+const COMMANDS = ["all", "primitives", "layers", "liveness", "compare", "memory", "report"];
 
 interface Settings {
+  readonly full: boolean;
   readonly scale: number;
   readonly runs: number;
   readonly timeMs: number;
@@ -83,6 +88,7 @@ async function main(): Promise<void> {
   // The memory contract is one of real sizes, whatever else is quick.
   const size = full || command === "memory" ? 1 : QUICK_SCALE;
   const settings: Settings = {
+    full,
     scale: positive(values.scale, size),
     runs: positive(values.runs, full ? 5 : 1),
     timeMs: full ? 1000 : 40,
@@ -101,6 +107,25 @@ async function main(): Promise<void> {
   writeResult(await measureAll(command, settings), settings, command);
 }
 
+/** What the result file of this day already holds; a quick run, another scale or another machine starts anew. */
+function earlierResult(settings: Settings, command: string): BenchResult | undefined {
+  const file = resultFile(settings, command);
+  if (!settings.full || !existsSync(file)) {
+    return undefined;
+  }
+  const earlier = JSON.parse(readFileSync(file, "utf8")) as BenchResult; // what writeResult wrote
+  const isOfHere = JSON.stringify(earlier.machine) === JSON.stringify(describeMachine());
+  return earlier.schema === 1 && earlier.scale === settings.scale && isOfHere ? earlier : undefined;
+}
+
+function resultName({ date }: Settings, command: string): string {
+  return command === "memory" ? `${date}-memory` : date; // which has runs that others lack
+}
+
+function resultFile(settings: Settings, command: string): string {
+  return join(settings.out, `${resultName(settings, command)}.json`);
+}
+
 const RESULTS = fileURLToPath(new URL("../results", import.meta.url));
 
 async function measureAll(command: string, settings: Settings): Promise<BenchResult> {
@@ -112,43 +137,60 @@ async function measureAll(command: string, settings: Settings): Promise<BenchRes
   const tools = settings.tools.filter(
     ({ name, program }) => programs.has(program) && (!memory || name === "varve"),
   );
-  const datasets = memory ? settings.datasets.filter(isImageOrTiny) : settings.datasets;
+  const earlier = earlierResult(settings, command);
+  const versions = Object.fromEntries([...programs].map(([name, { version }]) => [name, version]));
   const primitives = [
     ...(wants("primitives") ? await measurePrimitives({ timeMs, log }) : []),
-    ...(wants("layers")
-      ? await measureLayers({
-          ...settings,
-          // Two say most when it must be quick.
-          datasets: scale < 0.1 ? settings.datasets.filter(isImageOrTiny) : settings.datasets,
-          scale: scale / 3,
-          directory,
-          log,
-        })
-      : []),
+    ...(wants("layers") ? await measureLayers(layerOptions(settings)) : []),
   ];
-  const comparison = compared
-    ? await compare({
-        datasets,
-        tools,
-        programs,
-        runs,
-        scale,
-        directory,
-        log,
-        phases: memory ? ["first"] : PHASES,
-      })
-    : { datasets: [], measurements: [], failures: [] };
-  return {
+  const liveness = wants("liveness")
+    ? await measureLiveness(layerOptions(settings))
+    : (earlier?.liveness ?? []);
+  const suites = new Set(primitives.map(({ suite }) => suite));
+  const kept = earlier?.primitives.filter(({ suite }) => !suites.has(suite)) ?? [];
+  const result = (comparison: Comparison): BenchResult => ({
     schema: 1,
     date,
     scale,
     runs,
     machine: describeMachine(),
-    versions: Object.fromEntries([...programs].map(([name, { version }]) => [name, version])),
-    conditions: compared ? CONDITIONS : [],
-    tools: [...tools.map(({ name, title }) => ({ name, title })), { name: CP, title: "cp -a" }],
-    ...comparison,
-    primitives,
+    versions: { ...earlier?.versions, ...versions },
+    conditions: comparison.measurements.length > 0 ? CONDITIONS : [],
+    tools: [...TOOLS.map(({ name, title }) => ({ name, title })), { name: CP, title: "cp -a" }],
+    datasets: comparison.datasets,
+    measurements: comparison.measurements,
+    failures: comparison.failures,
+    primitives: [...kept, ...primitives],
+    liveness,
+  });
+  if (!compared) {
+    return result(earlier ?? NOTHING);
+  }
+  return result(
+    await compare({
+      datasets: memory ? settings.datasets.filter(isImageOrTiny) : settings.datasets,
+      tools,
+      programs,
+      runs,
+      scale,
+      directory,
+      log,
+      phases: memory ? ["first"] : PHASES,
+      earlier: earlier ?? NOTHING,
+      save: (comparison) => saveResult(result(comparison), settings, command),
+    }),
+  );
+}
+
+function layerOptions(settings: Settings): LayerOptions {
+  const { datasets, scale, work: directory } = settings;
+  return {
+    ...settings,
+    // Two say most when it must be quick.
+    datasets: scale < 0.1 ? datasets.filter(isImageOrTiny) : datasets,
+    scale: scale / 3,
+    directory,
+    log,
   };
 }
 
@@ -157,11 +199,13 @@ function isImageOrTiny({ name }: Dataset): boolean {
 }
 
 function writeResult(result: BenchResult, settings: Settings, command: string): void {
-  const name = command === "all" ? settings.date : `${settings.date}-${command}`;
+  saveResult(result, settings, command);
+  writeReport(result, settings.out, resultName(settings, command));
+}
+
+function saveResult(result: BenchResult, settings: Settings, command: string): void {
   mkdirSync(settings.out, { recursive: true });
-  const file = join(settings.out, `${name}.json`);
-  writeFileSync(file, `${JSON.stringify(result, undefined, 2)}\n`);
-  writeReport(result, settings.out, name);
+  writeFileSync(resultFile(settings, command), `${JSON.stringify(result, undefined, 2)}\n`);
 }
 
 function writeReport(result: BenchResult, directory: string, name: string): void {

@@ -50,6 +50,7 @@ const RESULT: BenchResult = {
     cell("cp", "restore", [2]),
   ],
   failures: [{ dataset: "image", tool: "borg", message: "exit 2:\nno space" }],
+  liveness: [{ dataset: "image", workers: 0, medianMs: 1, p99Ms: 33.25, maxMs: 40 }],
   primitives: [
     {
       suite: "hash",
@@ -84,6 +85,7 @@ test("a report has a row for each tool in their order, ratios of medians, and wh
   expect(rows).toContain(
     "| hash | BLAKE3, 4 MiB | 2 ms | 2,000 MB/s | 4,000 MB/s | 1,000 MB/s | 9 |",
   );
+  expect(rows).toContain("| image | inline | 1.0 | 33.3 | 40.0 |");
   expect(lines).toContain("- borg on image: exit 2: no space");
   expect(lines).toContain("![a <disk> image](image.svg)");
   expect(lines).toContain("- Caches are warm.");

@@ -28,6 +28,7 @@ export function renderReport(result: BenchResult, options: ReportOptions): strin
     ...result.datasets.map((dataset) => datasetSection(result, dataset, options)),
     ratioSection(result),
     failureSection(result),
+    livenessSection(result),
     primitiveSection(result.primitives),
   ];
   return `${sections.filter((section) => section !== "").join("\n\n")}\n`;
@@ -36,8 +37,9 @@ export function renderReport(result: BenchResult, options: ReportOptions): strin
 function heading({ date, machine, versions, conditions, ...result }: BenchResult): string {
   const { cpu, cores, memoryBytes, system, node } = machine;
   const tools = Object.entries(versions).map(([name, version]) => `${name} ${version}`);
-  const { scale, runs, datasets } = result;
-  const shown = runs === 1 ? "one run" : `medians of ${runs} runs (least to most)`;
+  const { scale, datasets, measurements } = result;
+  const runs = Math.max(0, ...measurements.map(({ seconds }) => seconds.runs.length));
+  const shown = runs === 1 ? "one run" : `medians of up to ${runs} runs (least to most)`;
   return [
     `# Measured ${date}`,
     "",
@@ -101,8 +103,8 @@ function cellText(cell: Measurement | undefined): string {
 const PAIRS: readonly (readonly [string, string])[] = [
   ["varve", "kopia"],
   ["varve-zstd", "kopia-zstd"],
-  ["varve-kopia", "kopia"],
-  ["varve-kopia-zstd", "kopia-zstd"],
+  ["varve-same", "kopia"],
+  ["varve-same-zstd", "kopia-zstd"],
   ["varve", "restic"],
   ["varve", "rustic"],
   ["varve", "borg"],
@@ -148,6 +150,23 @@ function failureSection({ failures }: BenchResult): string {
     ({ dataset, tool, message }) => `- ${tool} on ${dataset}: ${message.replaceAll("\n", " ")}`,
   );
   return lines.length === 0 ? "" : ["## What failed", "", ...lines].join("\n");
+}
+
+function livenessSection({ liveness }: BenchResult): string {
+  const rows = liveness.map(({ dataset, workers, medianMs, p99Ms, maxMs }) => [
+    dataset,
+    workers === 0 ? "inline" : `${workers} workers`,
+    ...[medianMs, p99Ms, maxMs].map((ms) => ms.toFixed(1)),
+  ]);
+  return rows.length === 0
+    ? ""
+    : [
+        "## The event loop during a backup",
+        "",
+        "How late it is in a program that backs up through the library, in milliseconds.",
+        "",
+        table(["data", "where", "median", "p99", "most"], rows),
+      ].join("\n");
 }
 
 function primitiveSection(primitives: readonly Primitive[]): string {

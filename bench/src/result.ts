@@ -19,6 +19,7 @@ export interface BenchResult {
   readonly measurements: readonly Measurement[];
   readonly failures: readonly Failure[];
   readonly primitives: readonly Primitive[];
+  readonly liveness: readonly Liveness[];
 }
 
 export interface Machine {
@@ -77,6 +78,16 @@ export interface Primitive {
   readonly minMs: number;
   readonly maxMs: number;
   readonly samples: number;
+}
+
+/** How late the event loop was during a backup in this process. */
+export interface Liveness {
+  readonly dataset: string;
+  /** 0 when the work was done in the thread of the event loop. */
+  readonly workers: number;
+  readonly medianMs: number;
+  readonly p99Ms: number;
+  readonly maxMs: number;
 }
 
 /** `runs` must not be empty. */

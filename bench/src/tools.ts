@@ -42,8 +42,8 @@ const PASSWORD = "bench";
 export const TOOLS: readonly Tool[] = [
   varve("varve", "defaults", {}),
   varve("varve-zstd", "zstd-fastest", { compression: "zstd-fastest" }),
-  varve("varve-kopia", "Kopia's hash and splitter", { kopiaAlgorithms: true }),
-  varve("varve-kopia-zstd", "Kopia's hash and splitter, zstd-fastest", {
+  varve("varve-same", "Kopia's hash and splitter", { kopiaAlgorithms: true }),
+  varve("varve-same-zstd", "Kopia's hash and splitter, zstd-fastest", {
     kopiaAlgorithms: true,
     compression: "zstd-fastest",
   }),
