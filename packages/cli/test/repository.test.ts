@@ -56,7 +56,7 @@ describe("create", () => {
     expect(status.uniqueIDHex).toMatch(/^[0-9a-f]{64}$/);
     expect(status.volume.available).toBeLessThanOrEqual(status.volume.capacity);
     const policy = await shared.json<{ splitter: object }>(["policy", "show", "--global"]);
-    expect(policy.splitter).toEqual({ algorithm: "FASTCDC-4M" });
+    expect(policy.splitter).toEqual({ algorithm: "FASTCDC-1M" });
   });
 
   test("takes every choice of format", async () => {

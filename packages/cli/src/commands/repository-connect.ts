@@ -63,7 +63,7 @@ export function addCreateOptions(command: Command): void {
   command
     .option("--block-hash <name>", "hash of contents (BLAKE3-256-128)")
     .option("--encryption <name>", "cipher of contents (AES256-GCM-HMAC-SHA256)")
-    .option("--object-splitter <name>", "how files are cut (FASTCDC-4M)")
+    .option("--object-splitter <name>", "how files are cut (FASTCDC-1M)")
     .option("--ecc <name>", "error correction (REED-SOLOMON-CRC32 when a percentage is given)")
     .option("--ecc-overhead-percent <n>", "space for error correction; 0 is none", parsePercent)
     .option("--format-version <n>", "1, 2 or 3; 0 is the newest", parseCount)

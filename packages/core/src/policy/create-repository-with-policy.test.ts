@@ -9,8 +9,8 @@ import { GLOBAL_TARGET } from "./policy-target.ts";
 const password = "secret";
 
 test.each([
-  ["by default FastCDC, in the policy", undefined, "FASTCDC-4M", "DYNAMIC-4M-BUZHASH"],
-  ["another FastCDC, in the policy", "FASTCDC-1M", "FASTCDC-1M", "DYNAMIC-4M-BUZHASH"],
+  ["by default FastCDC, in the policy", undefined, "FASTCDC-1M", "DYNAMIC-4M-BUZHASH"],
+  ["another FastCDC, in the policy", "FASTCDC-4M", "FASTCDC-4M", "DYNAMIC-4M-BUZHASH"],
   ["one of Kopia's, in the format", "FIXED-1M", undefined, "FIXED-1M"],
 ])(
   "a new repository has Kopia's global policy and a splitter: %s",
