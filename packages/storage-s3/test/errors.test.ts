@@ -1,7 +1,11 @@
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { inspect } from "node:util";
 import { type BlobStore, parseBlobId, VarveError } from "@varve/core/blob";
+import { makeCertificate } from "@varve/testenv/certificate.ts";
 import { startFaultProxy } from "@varve/testenv/fault-proxy.ts";
-import { startS3Servers, type VersitygwServer } from "@varve/testenv/s3-servers.ts";
+import { startS3Servers, startVersitygw, type VersitygwServer } from "@varve/testenv/s3-servers.ts";
 import { afterAll, describe, expect, test } from "vitest";
 import { openS3Store, type S3StoreOptions } from "../src/index.ts";
 import { serverOptions } from "./server-options.ts";
@@ -156,3 +160,29 @@ function versitygwCases(server: VersitygwServer, options: S3StoreOptions): void 
     return await openS3Store(serverOptions({ ...server, ...user }, "bucket"));
   }
 }
+
+const tlsServers = servers.some(({ name }) => name === "versitygw") ? ["versitygw"] : [];
+test.each(tlsServers)(
+  "%s over TLS: the authority that was given is trusted, no other",
+  async () => {
+    const folder = mkdtempSync(join(tmpdir(), "varve-s3-tls-"));
+    const { certificate, key } = makeCertificate(["127.0.0.1"]);
+    const files = { certFile: join(folder, "cert.pem"), keyFile: join(folder, "key.pem") };
+    writeFileSync(files.certFile, certificate);
+    writeFileSync(files.keyFile, key);
+    await using server = await startVersitygw(files);
+    const options = serverOptions(server, "bucket");
+    await expect(openS3Store(options)).rejects.toMatchObject({
+      code: "storage-failed",
+      retryable: false,
+      message: expect.stringContaining("certificate is not trusted"),
+    });
+    // With the right one the server is asked, and has no such bucket.
+    for (const tls of [{ caPem: certificate }, { verify: false }]) {
+      await expect(openS3Store({ ...options, tls })).rejects.toMatchObject({
+        message: expect.stringContaining('there is no bucket "bucket"'),
+      });
+    }
+    rmSync(folder, { recursive: true });
+  },
+);
