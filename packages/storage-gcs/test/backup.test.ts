@@ -7,6 +7,7 @@ import { canRunGoServers } from "@varve/testenv/process.ts";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { inventory, makeTree } from "../../core/test/trees/make-tree.ts";
 import { type GcsStoreOptions, openGcsStore } from "../src/index.ts";
+import { sayJson, sayNo, startCannedGcs } from "./canned-gcs.ts";
 
 /** Whole backups in a bucket of fake-gcs-server: made, made again, verified, restored, and seen as they were. */
 
@@ -154,3 +155,33 @@ if (canRunGoServers("storage-gcs backups on fake-gcs-server")) {
     });
   });
 }
+
+describe("a point in time, asked of a stand-in,", () => {
+  test("of a bucket without versions is refused", async () => {
+    await using server = await startCannedGcs((_, response) => sayJson(response, {}));
+    const opening = openGcsStore({
+      bucket: "b",
+      endpoint: server.endpoint,
+      credentials: { kind: "anonymous" },
+      pointInTimeMs: 1,
+    });
+    await expect(opening).rejects.toMatchObject({ code: "unsupported" });
+    expect(server.requests).toMatchObject([{ path: "/storage/v1/b/b", method: "GET" }]);
+  });
+
+  test("whose bucket may not be looked at names the permission", async () => {
+    await using server = await startCannedGcs((_, response) =>
+      sayNo(response, 403, "me@x does not have storage.buckets.get access to the bucket."),
+    );
+    const opening = openGcsStore({
+      bucket: "b",
+      endpoint: server.endpoint,
+      credentials: { kind: "anonymous" },
+      pointInTimeMs: 1,
+    });
+    await expect(opening).rejects.toMatchObject({
+      code: "access-denied",
+      message: expect.stringContaining("storage.buckets.get on bucket b"),
+    });
+  });
+});

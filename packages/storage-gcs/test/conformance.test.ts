@@ -1,9 +1,11 @@
+import { inspect } from "node:util";
 import { type BlobStore, parseBlobId } from "@varve/core/blob";
 import { blobStoreCases } from "@varve/core/testing";
 import { type FakeGcs, startFakeGcs } from "@varve/testenv/fake-gcs.ts";
 import { canRunGoServers } from "@varve/testenv/process.ts";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { type GcsStoreOptions, openGcsStore } from "../src/index.ts";
+import { sayJson, startCannedGcs } from "./canned-gcs.ts";
 
 /** Against fake-gcs-server. It lets nobody extend a locked retention, so object lock is left to requests.test.ts. */
 
@@ -57,3 +59,30 @@ if (canRunGoServers("storage-gcs against fake-gcs-server")) {
     });
   });
 }
+
+test("options that cannot be are refused before anything is sent", async () => {
+  for (const options of [
+    { bucket: "" },
+    { bucket: "b", endpoint: "storage.googleapis.com" },
+    { bucket: "b", endpoint: "ftp://host" },
+    { bucket: "b", endpoint: "http://user:secret@host" },
+    { bucket: "b", endpoint: "http://host?secret" },
+  ]) {
+    const opening = openGcsStore({ ...options, credentials: { kind: "anonymous" } });
+    const error: unknown = await opening.catch((error: unknown) => error);
+    expect(error).toMatchObject({ code: "invalid-argument" });
+    expect(inspect(error)).not.toContain("secret");
+  }
+});
+
+test("a store can be closed twice", async () => {
+  await using server = await startCannedGcs((_, response) => sayJson(response, {}));
+  const store = await openGcsStore({
+    bucket: "b",
+    endpoint: server.endpoint,
+    credentials: { kind: "anonymous" },
+  });
+  await store[Symbol.asyncDispose]();
+  await store[Symbol.asyncDispose]();
+  expect(server.requests).toHaveLength(1);
+});

@@ -1,5 +1,10 @@
-import { inspect } from "node:util";
-import { parseBlobId, retryStore, systemEnvironment, VarveError } from "@varve/core/blob";
+import {
+  type Environment,
+  parseBlobId,
+  retryStore,
+  systemEnvironment,
+  VarveError,
+} from "@varve/core/blob";
 import { seededEnvironment } from "@varve/core/testing";
 import { describe, expect, test } from "vitest";
 import { type GcsStoreOptions, openGcsStore } from "../src/index.ts";
@@ -178,9 +183,19 @@ describe("a connection", () => {
       },
     ];
     for (const stall of stalls) {
-      const error = await get(stall, { idleTimeoutMs: 50 });
+      let endIdleTime = (): void => {};
+      const sleep: Environment["sleep"] = (_, { signal } = {}) =>
+        new Promise((resolve, reject) => {
+          endIdleTime = resolve;
+          signal?.addEventListener("abort", () => reject(signal.reason));
+        });
+      const answer: Answerer = (request, response) => {
+        stall(request, response);
+        setImmediate(() => endIdleTime());
+      };
+      const error = await get(answer, { environment: { ...systemEnvironment(), sleep } });
       expect(error).toMatchObject({ code: "storage-failed", retryable: true });
-      expect(error.message).toContain("stalled");
+      expect(error.message).toContain("stalled for 60000 ms");
     }
   });
 
@@ -229,27 +244,4 @@ test("what may be tried again is, by the retry wrapper, and only there", async (
   await using store = retryStore(await openGcsStore(optionsFor(server)), { environment });
   expect(await store.stat(X)).toMatchObject({ size: 3 });
   expect(server.requests).toHaveLength(5);
-});
-
-test("options that cannot be are refused before anything is sent", async () => {
-  for (const options of [
-    { bucket: "" },
-    { bucket: "b", endpoint: "storage.googleapis.com" },
-    { bucket: "b", endpoint: "ftp://host" },
-    { bucket: "b", endpoint: "http://user:secret@host" },
-    { bucket: "b", endpoint: "http://host?secret" },
-  ]) {
-    const opening = openGcsStore({ ...options, credentials: { kind: "anonymous" } });
-    const error: unknown = await opening.catch((error: unknown) => error);
-    expect(error).toMatchObject({ code: "invalid-argument" });
-    expect(inspect(error)).not.toContain("secret");
-  }
-});
-
-test("a store can be closed twice", async () => {
-  await using server = await startCannedGcs((_, response) => sayJson(response, {}));
-  const store = await openGcsStore({ ...optionsFor(server), environment: systemEnvironment() });
-  await store[Symbol.asyncDispose]();
-  await store[Symbol.asyncDispose]();
-  expect(server.requests).toHaveLength(1);
 });

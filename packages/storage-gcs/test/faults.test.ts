@@ -33,7 +33,7 @@ if (canRunGoServers("storage-gcs through faults to fake-gcs-server")) {
         bucket: "lossy",
         endpoint: proxy.endpoint,
         credentials,
-        idleTimeoutMs: 500,
+        idleTimeoutMs: 2000,
       });
       const environment = { ...varve.systemEnvironment(), sleep: async () => {} };
       await using store = varve.retryStore(bucket, { environment, attempts: 20 });

@@ -8,7 +8,6 @@ import {
   isOpening,
   objectJson,
   sayJson,
-  sayNo,
   startCannedGcs,
 } from "./canned-gcs.ts";
 
@@ -249,34 +248,4 @@ test("read-only sends no write", async () => {
     await expect(call()).rejects.toSatisfy((error) => isVarveError(error, "read-only"));
   }
   expect(server.requests).toHaveLength(1);
-});
-
-describe("a point in time", () => {
-  test("of a bucket without versions is refused", async () => {
-    await using server = await startCannedGcs((_, response) => sayJson(response, {}));
-    const opening = openGcsStore({
-      bucket: "b",
-      endpoint: server.endpoint,
-      credentials: { kind: "anonymous" },
-      pointInTimeMs: 1,
-    });
-    await expect(opening).rejects.toMatchObject({ code: "unsupported" });
-    expect(server.requests).toMatchObject([{ path: "/storage/v1/b/b", method: "GET" }]);
-  });
-
-  test("whose bucket may not be looked at names the permission", async () => {
-    await using server = await startCannedGcs((_, response) =>
-      sayNo(response, 403, "me@x does not have storage.buckets.get access to the bucket."),
-    );
-    const opening = openGcsStore({
-      bucket: "b",
-      endpoint: server.endpoint,
-      credentials: { kind: "anonymous" },
-      pointInTimeMs: 1,
-    });
-    await expect(opening).rejects.toMatchObject({
-      code: "access-denied",
-      message: expect.stringContaining("storage.buckets.get on bucket b"),
-    });
-  });
 });
