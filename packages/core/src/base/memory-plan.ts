@@ -56,12 +56,7 @@ const PACKS_BESIDE_UPLOADS = 3;
 
 type Rung = Pick<
   MemoryPlan,
-  | "jobsPerWorker"
-  | "packUploads"
-  | "sealedBatchBytes"
-  | "contentCacheBytes"
-  | "parallelReads"
-  | "readAheadBytes"
+  "jobsPerWorker" | "packUploads" | "contentCacheBytes" | "parallelReads" | "readAheadBytes"
 > & { readonly maxWorkers: number };
 
 /** From what is fastest to what is least; the speed of a network matters more than a thread, and goes last. */
@@ -70,7 +65,6 @@ const RUNGS: readonly [Rung, ...Rung[]] = [
     maxWorkers: Number.POSITIVE_INFINITY,
     jobsPerWorker: JOBS_PER_WORKER,
     packUploads: PACK_UPLOADS,
-    sealedBatchBytes: SEALED_BATCH_BYTES,
     contentCacheBytes: CONTENT_CACHE_BYTES,
     parallelReads: PARALLEL_READS,
     readAheadBytes: READ_AHEAD_BYTES,
@@ -79,7 +73,6 @@ const RUNGS: readonly [Rung, ...Rung[]] = [
     maxWorkers: 4,
     jobsPerWorker: 2,
     packUploads: 3,
-    sealedBatchBytes: 4 * MIB,
     contentCacheBytes: 32 * MIB,
     parallelReads: 8,
     readAheadBytes: 32 * MIB,
@@ -88,7 +81,6 @@ const RUNGS: readonly [Rung, ...Rung[]] = [
     maxWorkers: 2,
     jobsPerWorker: 1,
     packUploads: 2,
-    sealedBatchBytes: 4 * MIB,
     contentCacheBytes: 16 * MIB,
     parallelReads: 4,
     readAheadBytes: 32 * MIB,
@@ -97,7 +89,6 @@ const RUNGS: readonly [Rung, ...Rung[]] = [
     maxWorkers: 1,
     jobsPerWorker: 1,
     packUploads: 1,
-    sealedBatchBytes: 2 * MIB,
     contentCacheBytes: 8 * MIB,
     parallelReads: 4,
     readAheadBytes: 16 * MIB,
@@ -106,7 +97,6 @@ const RUNGS: readonly [Rung, ...Rung[]] = [
     maxWorkers: 0,
     jobsPerWorker: 1,
     packUploads: 1,
-    sealedBatchBytes: 2 * MIB,
     contentCacheBytes: 4 * MIB,
     parallelReads: 2,
     readAheadBytes: 16 * MIB,
@@ -181,5 +171,6 @@ function planOfRung(
     workers: Math.min(workers, maxWorkers),
     filesPerJob: FILES_PER_JOB,
     readWindowBytes: READ_WINDOW_BYTES,
+    sealedBatchBytes: SEALED_BATCH_BYTES,
   };
 }
