@@ -1,2 +1,0 @@
-/** Real servers for tests, on free loopback ports. */
-export {};
