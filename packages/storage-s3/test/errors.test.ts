@@ -58,12 +58,14 @@ for (const server of servers) {
 
   if (server.features.has("users")) {
     describe(server.name, () => {
-      versitygwCases(server as VersitygwServer, options); // it alone has users
+      const versitygw = server as VersitygwServer; // it alone has users
+      credentialCases(versitygw, options);
+      permissionCases(versitygw, options);
     });
   }
 }
 
-function versitygwCases(server: VersitygwServer, options: S3StoreOptions): void {
+function credentialCases(server: VersitygwServer, options: S3StoreOptions): void {
   const { accessKeyId, secretAccessKey } = server;
 
   test("a secret key that is wrong is said to be that", async () => {
@@ -98,6 +100,13 @@ function versitygwCases(server: VersitygwServer, options: S3StoreOptions): void 
       /a-session-token|varve-test-secret|Signature=/,
     );
   });
+}
+
+function permissionCases(server: VersitygwServer, options: S3StoreOptions): void {
+  const openAs = async (actions: readonly string[]): Promise<BlobStore> => {
+    const user = await server.createUser("bucket", actions);
+    return await openS3Store(serverOptions({ ...server, ...user }, "bucket"));
+  };
 
   test("a key that may only read can restore, and is told what it lacks to write", async () => {
     await using owner = await openS3Store(options);
@@ -154,11 +163,6 @@ function versitygwCases(server: VersitygwServer, options: S3StoreOptions): void 
       message: expect.stringContaining("clock"),
     });
   });
-
-  async function openAs(actions: readonly string[]): Promise<BlobStore> {
-    const user = await server.createUser("bucket", actions);
-    return await openS3Store(serverOptions({ ...server, ...user }, "bucket"));
-  }
 }
 
 const tlsServers = servers.some(({ name }) => name === "versitygw") ? ["versitygw"] : [];
