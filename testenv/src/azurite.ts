@@ -41,7 +41,8 @@ export async function startAzurite(options: AzuriteOptions = {}): Promise<Azurit
     await writeFile(key, certificate.key);
     tlsArgs.push("--cert", cert, "--key", key, ...(oauth ? ["--oauth", "basic"] : []));
   }
-  const program = createRequire(import.meta.url).resolve("azurite/dist/src/blob/main.js");
+  const require = createRequire(import.meta.url);
+  const program = require.resolve("azurite/dist/src/blob/main.js");
   const server = await startServer({
     command: process.execPath,
     args: (port) => [

@@ -119,8 +119,9 @@ function deniedError(
     const at = new Date(sasExpiryMs).toISOString();
     return fail("access-denied", `the SAS token expired at ${at}`);
   }
-  if (facts.isTransport) {
-    return fail("access-denied", `no token for account ${account}: ${facts.message}`, true);
+  if (facts.status === undefined) {
+    const why = `no token for account ${account}: ${facts.message}`;
+    return fail("access-denied", why, facts.isTransport);
   }
   if (/PermissionMismatch|ResourceTypeMismatch|ServiceMismatch/.test(facts.name)) {
     const needs = `${attempt.needs} blobs of container ${container} (${NEEDS[attempt.needs]})`;
