@@ -57,6 +57,22 @@ describe("a repository in a bucket", () => {
     });
   });
 
+  test("takes few requests for a backup of what has not changed, and for a look", async () => {
+    await using proxy = await startFaultProxy({ target: s3.endpoint });
+    const config = ["--config-file", cli.path("config/counted.config")];
+    const create = [...config, "repository", "create", ...place("counted/", proxy.endpoint)];
+    await cli.ok(create, { env: keys });
+    const backUp = [...config, "snapshot", "create", cli.path("source")];
+    await cli.ok(backUp, { env: keys });
+    proxy.resetCounts();
+    await cli.ok(backUp, { env: keys });
+    const { byOperation } = proxy.counts;
+    expect(Object.fromEntries(byOperation)).toEqual({ GET: 10, LIST: 6, PUT: 3, DELETE: 1 });
+    proxy.resetCounts();
+    await cli.ok([...config, "snapshot", "list"], { env: keys });
+    expect(proxy.counts.requests).toBe(12);
+  });
+
   test("is mirrored to a folder and back, and only what is new is copied again", async () => {
     const env = keys;
     mkdirSync(cli.path("mirror"));
