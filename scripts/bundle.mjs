@@ -17,6 +17,7 @@ export async function setup() {
       blob: `${dist}blob/index.js`,
       format: `${dist}format/index.js`,
       testing: `${dist}testing/index.js`,
+      "local-list-worker": `${dist}source/local-list-worker.js`,
       "worker-entry": `${dist}pipeline/worker-entry.js`,
       "local-writer-entry": `${dist}restore/local-writer-entry.js`,
     },

@@ -7,25 +7,36 @@ import { compareBytes, concatBytes, utf8 } from "../base/bytes.ts";
 import type { CallOptions } from "../base/environment.ts";
 import { VarveError, errorMessage } from "../base/errors.ts";
 import { type EntryName, compareNames, nameOfBytes, nameProblem } from "../snapshot/entry-name.ts";
+import { ListThread } from "./local-list-thread.ts";
+import { FACTS, listPacked, type PackedListing } from "./local-listing.ts";
 import type { SourceEntry, UnreadableEntry } from "./source-entry.ts";
 
 /**
  * A local file system tree as a source (behaviour §1.7). Only the root may be a symbolic link that is followed; below it
  * links are links. Node has no `openat`, so a directory that is swapped for a link while we walk can still lead astray;
  * the last component never does. Synchronous calls where the walk is hot: they are an order of magnitude cheaper than
- * promises, and the loop yields between batches.
+ * promises, and the loop yields between batches. Directories of some size are listed by a thread of their own, ahead.
  */
 
 /** The tree or file at `path`; the entry keeps the given path's base name, whatever a link resolves to. Throws `source-failed`. */
 export async function localSource(
   path: string | Uint8Array,
-  options: CallOptions = {},
+  options: CallOptions & {
+    /** A thread looks at directories before the walk comes to them; default false. */
+    readonly ahead?: boolean | undefined;
+  } = {},
 ): Promise<SourceEntry> {
   options.signal?.throwIfAborted();
   const given = typeof path === "string" ? utf8(path) : path;
   try {
     const real = pathOf(realpathSync.native(location(given), { encoding: "buffer" }));
-    return new LocalEntry(baseName(given), real, statSync(location(real), { bigint: true }));
+    const facts = factsOf(statSync(location(real), { bigint: true }));
+    return new LocalEntry(
+      baseName(given),
+      real,
+      facts,
+      options.ahead === true ? "root" : undefined,
+    );
   } catch (cause) {
     throw failure("look at", path, cause);
   }
@@ -34,10 +45,25 @@ export async function localSource(
 const ENTRIES_PER_TURN = 1000;
 const READ_CHUNK_BYTES = 1024 * 1024;
 // A directory file of this size lists thousands of names: then listing it may take longer than a promise costs.
-const LARGE_LISTING_BYTES = 256n * 1024n;
+const LARGE_LISTING_BYTES = 128 * 1024;
+// One of this size lists hundreds: then listing it takes longer than asking another thread for it.
+const WORTH_A_THREAD_BYTES = 4096;
+// The thread is as fast as the walk, so one directory ahead and one to be sure.
+const DIRECTORIES_AHEAD = 2;
 // What RFC 3339 can say, hence what the format holds: years 0 to 9999. Some file systems hold wilder times.
 const MIN_TIME_NS = -62_167_219_200n * 1_000_000_000n;
 const MAX_TIME_NS = 253_402_300_800n * 1_000_000_000n - 1n;
+
+/** What is kept of a look at an entry. */
+interface Facts {
+  /** With the type in it. */
+  readonly mode: number;
+  readonly size: number;
+  readonly uid: number;
+  readonly gid: number;
+  readonly device: number;
+  readonly mtimeNs: bigint;
+}
 
 class LocalEntry implements SourceEntry {
   readonly name: string;
@@ -45,17 +71,27 @@ class LocalEntry implements SourceEntry {
   readonly meta: SourceEntry["meta"];
   readonly path: string | Uint8Array;
   readonly deviceId: number;
-  readonly #listingBytes: bigint;
+  readonly #listingBytes: number;
+  /** Who lists directories ahead: for the root, a thread that is its own. */
+  readonly #thread: ListThread | "root" | undefined;
+  /** What the thread has found here, when it was asked. */
+  #ahead: Promise<PackedListing | undefined> | undefined;
 
-  constructor(name: EntryName, path: string | Uint8Array, stat: BigIntStats) {
+  constructor(
+    name: EntryName,
+    path: string | Uint8Array,
+    facts: Facts,
+    thread?: ListThread | "root",
+  ) {
     this.name = name.name;
     if (name.nameBytes !== undefined) {
       this.nameBytes = name.nameBytes;
     }
     this.path = path;
-    this.meta = metaOf(stat);
-    this.deviceId = Number(stat.dev);
-    this.#listingBytes = stat.size;
+    this.meta = metaOf(facts);
+    this.deviceId = facts.device;
+    this.#listingBytes = facts.size;
+    this.#thread = thread;
   }
 
   async *read(options: CallOptions = {}): AsyncGenerator<Uint8Array, void, undefined> {
@@ -93,6 +129,76 @@ class LocalEntry implements SourceEntry {
     options: CallOptions = {},
   ): AsyncGenerator<SourceEntry | UnreadableEntry, void, undefined> {
     options.signal?.throwIfAborted();
+    if (this.#thread === "root") {
+      using thread = new ListThread();
+      yield* this.#childrenWith(thread, options);
+    } else {
+      yield* this.#childrenWith(this.#thread, options);
+    }
+  }
+
+  async *#childrenWith(
+    thread: ListThread | undefined,
+    options: CallOptions,
+  ): AsyncGenerator<SourceEntry | UnreadableEntry, void, undefined> {
+    const listing = await this.#listing();
+    if (listing === undefined) {
+      yield* this.#slowChildren(thread, options);
+      return;
+    }
+    const entries = unpack(this.path, listing, thread);
+    const upcoming = thread === undefined ? [] : entries.filter((entry) => entry.#isWorthAThread);
+    let asked = 1; // the first one is walked at once
+    for (const [index, entry] of entries.entries()) {
+      if (index % ENTRIES_PER_TURN === ENTRIES_PER_TURN - 1) {
+        await setImmediate();
+        options.signal?.throwIfAborted();
+      }
+      if (entry.#isWorthAThread && thread !== undefined) {
+        const at = upcoming.indexOf(entry, Math.max(0, asked - DIRECTORIES_AHEAD - 1));
+        for (; asked <= at + DIRECTORIES_AHEAD; asked++) {
+          const next = upcoming[asked];
+          if (next !== undefined) {
+            next.#lookAhead(thread);
+          }
+        }
+      }
+      yield entry;
+    }
+  }
+
+  get #isWorthAThread(): boolean {
+    const bytes = this.#listingBytes;
+    return (
+      this.meta.type === "directory" && bytes > WORTH_A_THREAD_BYTES && bytes <= LARGE_LISTING_BYTES
+    );
+  }
+
+  #lookAhead(thread: ListThread): void {
+    this.#ahead = typeof this.path === "string" ? thread.list(this.path) : undefined;
+  }
+
+  /** The whole directory at once; nothing when it is too long for that, or not plain. */
+  async #listing(): Promise<PackedListing | undefined> {
+    const ahead = await this.#ahead;
+    this.#ahead = undefined; // a directory that is walked again is looked at again
+    if (ahead !== undefined) {
+      return ahead;
+    }
+    if (typeof this.path !== "string" || this.#listingBytes > LARGE_LISTING_BYTES) {
+      return undefined;
+    }
+    try {
+      return listPacked(this.path);
+    } catch (cause) {
+      throw failure("list", this.path, cause);
+    }
+  }
+
+  async *#slowChildren(
+    thread: ListThread | undefined,
+    options: CallOptions,
+  ): AsyncGenerator<SourceEntry | UnreadableEntry, void, undefined> {
     let names: readonly EntryName[];
     try {
       names = await listNames(this.path, this.#listingBytes > LARGE_LISTING_BYTES);
@@ -104,7 +210,7 @@ class LocalEntry implements SourceEntry {
         await setImmediate();
         options.signal?.throwIfAborted();
       }
-      const entry = childOf(this.path, name);
+      const entry = childOf(this.path, name, thread);
       if (entry !== undefined) {
         yield entry;
       }
@@ -112,15 +218,33 @@ class LocalEntry implements SourceEntry {
   }
 }
 
+function unpack(
+  directory: string | Uint8Array,
+  { names, facts, mtimesNs }: PackedListing,
+  thread: ListThread | undefined,
+): readonly LocalEntry[] {
+  const entries: LocalEntry[] = [];
+  for (const name of mtimesNs.length === 0 ? [] : names.split("/")) {
+    const index = entries.length;
+    const fact = (place: number): number => facts[index * FACTS + place] ?? 0; // they are there
+    const [mode, size, uid, gid, device] = [fact(0), fact(1), fact(2), fact(3), fact(4)];
+    const mtimeNs = mtimesNs[index] ?? 0n; // one for each name
+    const path = join(directory, { name });
+    entries.push(new LocalEntry({ name }, path, { mode, size, uid, gid, device, mtimeNs }, thread));
+  }
+  return entries;
+}
+
 /** Nothing for a name that vanished since it was listed. */
 function childOf(
   directory: string | Uint8Array,
   name: EntryName,
+  thread?: ListThread,
 ): SourceEntry | UnreadableEntry | undefined {
   const path = join(directory, name);
   try {
     const stat = lstatSync(location(path), { bigint: true, throwIfNoEntry: false });
-    return stat === undefined ? undefined : new LocalEntry(name, path, stat);
+    return stat === undefined ? undefined : new LocalEntry(name, path, factsOf(stat), thread);
   } catch (cause) {
     return { ...name, error: failure("look at", path, cause) };
   }
@@ -130,7 +254,7 @@ function childOf(
 function resolved(link: LocalEntry): LocalEntry | undefined {
   try {
     const real = pathOf(realpathSync.native(location(link.path), { encoding: "buffer" }));
-    return new LocalEntry(link, real, statSync(location(real), { bigint: true }));
+    return new LocalEntry(link, real, factsOf(statSync(location(real), { bigint: true })));
   } catch (cause) {
     const code = cause instanceof Error && "code" in cause ? cause.code : undefined;
     if (code === "ENOENT" || code === "ELOOP" || code === "ENOTDIR") {
@@ -178,16 +302,26 @@ async function* readFile(
   }
 }
 
-function metaOf(stat: BigIntStats): SourceEntry["meta"] {
-  const mode = Number(stat.mode);
+function factsOf(stat: BigIntStats): Facts {
+  return {
+    mode: Number(stat.mode),
+    size: Number(stat.size),
+    uid: Number(stat.uid),
+    gid: Number(stat.gid),
+    device: Number(stat.dev),
+    mtimeNs: stat.mtimeNs,
+  };
+}
+
+function metaOf({ mode, size, uid, gid, mtimeNs }: Facts): SourceEntry["meta"] {
   const type = typeOf(mode);
   return {
     type,
     mode: mode & 0o7777,
-    sizeBytes: type === "file" || type === "symlink" ? Number(stat.size) : 0,
-    mtimeNs: clampTime(stat.mtimeNs),
-    uid: Number(stat.uid),
-    gid: Number(stat.gid),
+    sizeBytes: type === "file" || type === "symlink" ? size : 0,
+    mtimeNs: clampTime(mtimeNs),
+    uid,
+    gid,
   };
 }
 

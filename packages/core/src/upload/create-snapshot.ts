@@ -23,6 +23,7 @@ export async function createSnapshot(
   const { hostname, username } = repository.client;
   const source = options.source ?? { host: hostname, userName: username, path };
   const policy = options.policy ?? (await loadPolicyTree(repository, source, { signal }));
-  const root = await localSource(path, { signal });
+  const ahead = repository.executor.parallelJobs > 1; // not where no threads are wanted
+  const root = await localSource(path, { ahead, signal });
   return upload(repository, { ...options, source, policy, root });
 }
