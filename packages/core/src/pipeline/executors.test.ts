@@ -4,6 +4,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import fc from "fast-check";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { READ_WINDOW_BYTES } from "../base/budget.ts";
 import { systemEnvironment } from "../base/environment.ts";
 import type { SealedContent } from "../content/content-store.ts";
 import { contentsOf, type SealedBatch } from "../content/sealed-batch.ts";
@@ -108,6 +109,24 @@ describe.each([
       });
       expect(Buffer.concat(plain).equals(data[index] ?? new Uint8Array(0))).toBe(true);
     }
+  });
+
+  test("the event loop turns at least once for each window of a large file", async () => {
+    const windows = 3;
+    const { path } = file("windows", noise(windows * READ_WINDOW_BYTES, 4));
+    const fast = { path, offset: 0, splitter: "FASTCDC-1M", compressor: "none" };
+    let turns = 0;
+    let isRunning = true;
+    const count = (): void => {
+      turns += 1;
+      if (isRunning) {
+        setImmediate(count);
+      }
+    };
+    setImmediate(count);
+    await executor.run({ files: [fast] }, new MemorySink());
+    isRunning = false;
+    expect(turns).toBeGreaterThanOrEqual(windows);
   });
 
   test("an abort rejects with its reason and nothing is appended after it", async () => {
