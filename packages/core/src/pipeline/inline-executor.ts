@@ -5,7 +5,7 @@ import { type ExecutorParameters, openJobTools } from "./executor-parameters.ts"
 import { openLocalFile } from "./file-reader.ts";
 import { createWindow, type JobTools, processJob } from "./process-job.ts";
 
-/** Runs jobs on the calling thread, one at a time, and lets the event loop turn once a batch. */
+/** Runs jobs on the calling thread, one at a time, and lets the event loop turn before each claim and each batch. */
 export async function openInlineExecutor(options: {
   parameters: ExecutorParameters;
   environment: Environment;
@@ -39,7 +39,10 @@ class InlineExecutor implements Executor {
         await this.#environment.sleep(0, { signal });
         return sink.claim(ids);
       },
-      append: (batch: SealedBatch) => sink.append(batch, { signal }),
+      append: async (batch: SealedBatch) => {
+        await this.#environment.sleep(0, { signal });
+        await sink.append(batch, { signal });
+      },
     };
     const onBytes = options.onBytes ?? (() => {});
     const result = await processJob(job, this.#tools, yielding, { signal, stop, window, onBytes });
