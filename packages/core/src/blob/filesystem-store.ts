@@ -84,6 +84,8 @@ interface Settings {
 class FileSystemStore implements BlobStore {
   readonly label: string;
   readonly features: ReadonlySet<StoreFeature> = new Set(["put-if-absent", "set-mtime"] as const);
+  /** One file reaches the disk while the next is written. */
+  readonly parallelPuts: number = 2;
   readonly #root: string;
   readonly #writer: AtomicWriter | undefined;
   #sharding: Sharding;

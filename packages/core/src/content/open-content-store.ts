@@ -100,7 +100,10 @@ class PackContentStore implements OpenContentStore {
     this.#reader = new ContentReader({ ...options, cacheBytes: memory.contentCacheBytes });
     this.#writer = new PackWriter({
       ...options,
-      parallelUploads: memory.packUploads,
+      parallelUploads: Math.min(
+        memory.packUploads,
+        options.store.parallelPuts ?? memory.packUploads,
+      ),
       onFailure: (error) => this.#claims.fail(error),
     });
   }

@@ -1,4 +1,4 @@
-import { READ_WINDOW_BYTES, SEALED_BATCH_BYTES } from "../base/budget.ts";
+import { BYTES_PER_JOB, READ_WINDOW_BYTES, SEALED_BATCH_BYTES } from "../base/budget.ts";
 import type { CallOptions } from "../base/environment.ts";
 import { assert, errorMessage, isVarveError } from "../base/errors.ts";
 import type { Codec, Codecs } from "../compression/codec.ts";
@@ -50,6 +50,9 @@ export interface ProcessOptions extends CallOptions {
   readonly allocate?: ((size: number) => Uint8Array) | undefined;
 }
 
+/** What is not cut yet is moved to the front of each window: the longer the window, the less often. */
+const CHUNKS_PER_WINDOW = 4;
+
 export function createWindow(): Uint8Array {
   return new Uint8Array(READ_WINDOW_BYTES);
 }
@@ -68,7 +71,8 @@ class JobRun {
   readonly #tools: JobTools;
   readonly #sink: JobSink;
   readonly #options: ProcessOptions;
-  readonly #window: Uint8Array;
+  /** As much of the given one as the current file's chunks ask for: memory that is not touched costs nothing. */
+  #window: Uint8Array;
   /** The window holds chunks in `#chunks`, then from `#start` bytes that are not cut yet, up to `#filled`. */
   #start = 0;
   #filled = 0;
@@ -79,7 +83,7 @@ class JobRun {
     this.#tools = tools;
     this.#sink = sink;
     this.#options = options;
-    this.#window = options.window;
+    this.#window = options.window.subarray(0, BYTES_PER_JOB);
   }
 
   async run(job: FileJob): Promise<FileResult> {
@@ -111,7 +115,11 @@ class JobRun {
 
   async #readAll(open: OpenFile, file: FileToRead): Promise<FileOutcome> {
     const splitter = this.#tools.splitter(file.splitter);
-    assert(splitter.maxSize <= this.#window.length, "a chunk fits into the read window");
+    assert(splitter.maxSize <= this.#options.window.length, "a chunk fits into the read window");
+    this.#window = this.#options.window.subarray(
+      0,
+      Math.max(this.#window.length, CHUNKS_PER_WINDOW * splitter.maxSize, BYTES_PER_JOB),
+    );
     const codec =
       file.compressor === "none" ? undefined : this.#tools.codecs.byName(file.compressor);
     const pieces: StoredPiece[] = [];
