@@ -1,4 +1,4 @@
-import { VarveError } from "../base/errors.ts";
+import { type ErrorCode, VarveError } from "../base/errors.ts";
 import type { CallOptions } from "../base/environment.ts";
 import { type ContentId, contentPrefix } from "../index/content-id.ts";
 import type { Repository } from "../repository/repository.ts";
@@ -48,7 +48,7 @@ const FLUSH_EVERY = 100_000;
 
 type MutableTally = { -readonly [K in keyof Tally]: Tally[K] };
 
-/** Throws `corrupt` when a snapshot, a manifest or a directory cannot be read, before anything is marked. */
+/** Throws, before anything is marked, when a snapshot, a manifest or a directory cannot be read: `corrupt`, or what reading it threw. */
 export async function collectSnapshotGarbage(
   repository: Repository,
   options: CollectOptions,
@@ -121,8 +121,8 @@ async function contentsInUse(
       : walk.checkFile(root.object));
   }
   const { objects, directories, contents } = walk.findings;
-  for (const [object, { message }] of objects) {
-    throw cannotCollect(`object ${object}: ${message}`);
+  for (const [object, { message, code }] of objects) {
+    throw cannotCollect(`object ${object}: ${message}`, code);
   }
   for (const object of directories) {
     throw cannotCollect(`directory ${object} has entries that cannot be understood`);
@@ -130,9 +130,9 @@ async function contentsInUse(
   return { snapshots: snapshots.length, inUse: walk.contents, missing: contents.size };
 }
 
-function cannotCollect(what: string): VarveError {
+function cannotCollect(what: string, code: ErrorCode = "corrupt"): VarveError {
   return new VarveError(
-    "corrupt",
+    code,
     `nothing is collected while it is unknown what is needed: ${what} (verify names what is damaged, snapshot fix removes it)`,
   );
 }
