@@ -1,4 +1,5 @@
 import { utf8 } from "../src/base/bytes.ts";
+import type { Environment } from "../src/base/environment.ts";
 import type { BlobId, BlobStore } from "../src/blob/store.ts";
 import { openCodecs } from "../src/compression/registry.ts";
 import { openCrypto } from "../src/crypto/registry.ts";
@@ -39,25 +40,33 @@ const template = (async () => {
   return { store, format };
 })();
 
+const primitives = Promise.all([openCrypto(), openCodecs()]);
+
 /** Each call gives a repository of its own; `wrap` stands between it and its store. */
 export async function createTestRepository(
   options: { wrap?: (store: BlobStore) => BlobStore } = {},
 ): Promise<TestRepository> {
   const environment = seededEnvironment({ seed: 2, startMs: START_MS + 1000 });
   const empty = createMemoryStore({ environment });
-  for (const id of await blobIds((await template).store)) {
-    await empty.put(id, [await (await template).store.get(id)]);
-  }
+  await fillWithRepository(empty);
   const store = options.wrap?.(empty) ?? empty;
   return { store, environment, repository: await openTestRepository(store, environment) };
+}
+
+/** Puts the new repository of all these tests into an empty store. */
+export async function fillWithRepository(empty: BlobStore): Promise<void> {
+  const { store } = await template;
+  for (const id of await blobIds(store)) {
+    await empty.put(id, [await store.get(id)]);
+  }
 }
 
 /** Another client of the same repository. */
 export async function openTestRepository(
   store: BlobStore,
-  environment: SeededEnvironment,
+  environment: Environment,
 ): Promise<Repository> {
-  const [crypto, codecs] = await Promise.all([openCrypto(), openCodecs()]);
+  const [crypto, codecs] = await primitives;
   const { format } = await template;
   return openWithFormat(store, format, { password: PASSWORD, environment, crypto, codecs });
 }
