@@ -1,5 +1,9 @@
 #!/usr/bin/env node
+import { setMaxListeners } from "node:events";
 import { runProgram } from "./program.ts";
+
+// One signal ends every call in flight; that there are more than ten of them is no leak.
+setMaxListeners(0);
 
 // A reader that has seen enough (`varve ls | head`) is no reason for a stack trace.
 process.stdout.on("error", (error: NodeJS.ErrnoException) => {

@@ -16,6 +16,8 @@ import type { World } from "./world.ts";
 
 export interface PlantedBug extends Bugs {
   readonly name: string;
+  /** A seed near which it is found: the search begins there and goes on as far as any other. */
+  readonly near?: number;
 }
 
 const HOUR_MS = 3_600_000;
@@ -101,6 +103,7 @@ function lateStore(prefix: string): Bugs["writerStore"] {
 export const PLANTED_BUGS: readonly PlantedBug[] = [
   {
     name: "collection takes contents that are young, and drops them at once",
+    near: 6,
     maintain: maintenance({
       minContentAgeMs: 0,
       dropMarginMs: 0,
@@ -110,10 +113,12 @@ export const PLANTED_BUGS: readonly PlantedBug[] = [
   },
   {
     name: "marked contents are dropped without a second collection",
+    near: 28,
     maintain: maintenance({ dropMarginMs: -HOUR_MS, isDropping: true, minContentAgeMs: HOUR_MS }),
   },
   {
     name: "packs are deleted while their session has not committed yet",
+    near: 24,
     maintain: maintenance({ minPackAgeMs: 0, sessionExpiryMs: 0 }),
   },
   {
@@ -127,6 +132,7 @@ export const PLANTED_BUGS: readonly PlantedBug[] = [
   },
   {
     name: "session markers are not written",
+    near: 54,
     maintain: maintenance({ minPackAgeMs: 0 }),
     writerStore: (store) => ({
       ...passThrough(store),
@@ -152,6 +158,7 @@ export const PLANTED_BUGS: readonly PlantedBug[] = [
   },
   {
     name: "what is needed again stays marked",
+    near: 6,
     maintain: maintenanceOf((repository) => withContents(repository, { unremove: () => {} })),
   },
   {
@@ -179,6 +186,7 @@ export const PLANTED_BUGS: readonly PlantedBug[] = [
   },
   {
     name: "contents are moved without being flushed, and their packs deleted",
+    near: 6,
     maintain: async (repository, world) => {
       await runMaintenance(repository, { mode: "full", force: true });
       const [oldest] = [...repository.contents.entries({ prefix: "" })];
@@ -202,6 +210,7 @@ export const PLANTED_BUGS: readonly PlantedBug[] = [
   },
   {
     name: "a writer counts on an index that is days old",
+    near: 17,
     writerStore: (store, world) => staleListings(store, world, "x"),
   },
 ];
