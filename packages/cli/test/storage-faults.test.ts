@@ -18,7 +18,8 @@ import { openS3Store } from "@varve/storage-s3";
 import { startAzurite } from "@varve/testenv/azurite.ts";
 import { chanceOf } from "@varve/testenv/fault-chance.ts";
 import { type Faults, startFaultProxy } from "@varve/testenv/fault-proxy.ts";
-import { startS3rver } from "@varve/testenv/s3-servers.ts";
+import { canRunGoServers } from "@varve/testenv/process.ts";
+import { startS3rver, startVersitygw } from "@varve/testenv/s3-servers.ts";
 import type { FaultKind, Vendor } from "@varve/testenv/vendor-answers.ts";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 
@@ -30,6 +31,8 @@ import { afterAll, beforeAll, describe, expect, test } from "vitest";
 /** For each server; `.ci/run` asks for more. */
 const RUNS = Number(process.env["VARVE_TEST_FAULT_RUNS"] ?? 12);
 const AT_ONCE = 4;
+/** A server in Go is built when it is first wanted on a machine. */
+const FIRST_BUILD_MS = 600_000;
 /** No run takes anything like it: who needs it hangs. */
 const LIMIT_MS = 120_000;
 const TEST_LIMIT_MS = 120_000 + RUNS * 15_000;
@@ -57,17 +60,22 @@ function everything(rate: number): Partial<Record<FaultKind, number>> {
 interface Server extends AsyncDisposable {
   readonly vendor: Vendor;
   readonly endpoint: string;
+  /** Backups that it can stand. */
+  readonly atOnce: number;
   /** A store that asks `origin` in place of the server's own. */
   open(origin: string, environment: Environment): Promise<BlobStore>;
 }
 
+/** s3rver's listings break for ever when it deletes and writes at once, so it serves only where there is nothing better. */
 async function s3Server(): Promise<Server> {
-  const server = await startS3rver();
+  const isGateway = canRunGoServers("faults between varve and versitygw");
+  const server = isGateway ? await startVersitygw() : await startS3rver();
   await server.createBucket("faults");
   const { accessKeyId, secretAccessKey, region } = server;
   const credentials = { kind: "keys", accessKeyId, secretAccessKey } as const;
   return {
     vendor: "s3",
+    atOnce: isGateway ? AT_ONCE : 1,
     endpoint: server.endpoint,
     open: (endpoint, environment) =>
       openS3Store({ bucket: "faults", endpoint, region, credentials, environment }),
@@ -82,6 +90,7 @@ async function azureServer(): Promise<Server> {
   const { origin, pathname } = new URL(server.endpoint);
   return {
     vendor: "azure",
+    atOnce: AT_ONCE,
     endpoint: origin,
     open: (origin, environment) =>
       openAzureStore({
@@ -155,8 +164,8 @@ async function inTime<T>(seed: number, work: Promise<T>): Promise<T> {
 }
 
 describe.each([
-  ["s3rver", s3Server],
-  ["azurite", azureServer],
+  ["S3", s3Server],
+  ["Azure", azureServer],
 ])("on %s", (_name, start) => {
   let server: Server;
   let store: BlobStore;
@@ -165,7 +174,7 @@ describe.each([
     const environment = systemEnvironment();
     store = await server.open(server.endpoint, environment);
     await createRepository(store, { password: PASSWORD, environment });
-  });
+  }, FIRST_BUILD_MS);
   afterAll(async () => {
     await store[Symbol.asyncDispose]();
     await server[Symbol.asyncDispose]();
@@ -184,7 +193,7 @@ describe.each([
           }
         }
       };
-      await Promise.all(Array.from({ length: AT_ONCE }, work));
+      await Promise.all(Array.from({ length: server.atOnce }, work));
       expect(process.memoryUsage().rss).toBeLessThan(MAX_RSS_BYTES);
       expect(acknowledged.length).toBeGreaterThan(RUNS / 2);
 
