@@ -98,8 +98,8 @@ async function* lookAt(
 }
 
 export function blobInfo(id: BlobId, stats: Stats): BlobInfo {
-  // Rounded, because a time that was set comes back with the error of its way through seconds.
-  return { id, size: stats.size, mtimeMs: Math.round(stats.mtimeMs) };
+  // Cut as Kopia cuts it; a time that was set by us is a little below its millisecond, since Node sets seconds as a float.
+  return { id, size: stats.size, mtimeMs: Math.floor(stats.mtimeMs + 0.001) };
 }
 
 function blobIdOf(text: string): BlobId | undefined {
