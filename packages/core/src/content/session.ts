@@ -1,8 +1,8 @@
 import { toHex } from "../base/bytes.ts";
 import type { CallOptions, Environment } from "../base/environment.ts";
-import { isVarveError } from "../base/errors.ts";
 import { encodeJson, JsonRecord } from "../base/json.ts";
 import { formatTimeNs, msToNs, nsToMs, parseTimeNs } from "../base/time.ts";
+import { getIfPresent } from "../blob/get-if-present.ts";
 import type { BlobId, BlobStore } from "../blob/store.ts";
 import { openBlob, sealBlob } from "../format/sealed-blob.ts";
 import type { Sealer } from "../format/sealer.ts";
@@ -65,14 +65,9 @@ export async function readSessionMarker(
   id: BlobId,
   { sealer, signal }: CallOptions & { sealer: Sealer },
 ): Promise<{ sessionId: string; checkpointMs: number } | undefined> {
-  let sealed: Uint8Array;
-  try {
-    sealed = await store.get(id, { signal });
-  } catch (error) {
-    if (isVarveError(error, "blob-not-found")) {
-      return undefined;
-    }
-    throw error;
+  const sealed = await getIfPresent(store, id, { signal });
+  if (sealed === undefined) {
+    return undefined;
   }
   const record = JsonRecord.parse(openBlob(id, sealed, sealer), `session marker ${id}`);
   return {

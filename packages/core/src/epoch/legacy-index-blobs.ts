@@ -1,8 +1,8 @@
 import { forEachLimit } from "../base/concurrency.ts";
 import { PARALLEL_READS } from "../base/budget.ts";
 import type { CallOptions } from "../base/environment.ts";
-import { isVarveError } from "../base/errors.ts";
 import { JsonRecord } from "../base/json.ts";
+import { getIfPresent } from "../blob/get-if-present.ts";
 import type { BlobId, BlobInfo } from "../blob/store.ts";
 import { openBlob, sealBlob } from "../format/sealed-blob.ts";
 import type { IndexBlobs, IndexBlobsOptions } from "./index-blobs.ts";
@@ -77,14 +77,9 @@ async function readCompaction(
   id: BlobId,
   { signal }: CallOptions,
 ): Promise<Compaction | undefined> {
-  let sealed: Uint8Array;
-  try {
-    sealed = await store.get(id, { signal });
-  } catch (error) {
-    if (isVarveError(error, "blob-not-found")) {
-      return undefined;
-    }
-    throw error;
+  const sealed = await getIfPresent(store, id, { signal });
+  if (sealed === undefined) {
+    return undefined;
   }
   const record = JsonRecord.parse(openBlob(id, sealed, sealer), `compaction log ${id}`);
   return { inputs: idsIn(record, "inputMetadata"), outputs: idsIn(record, "outputMetadata") };

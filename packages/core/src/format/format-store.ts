@@ -1,6 +1,7 @@
 import type { CallOptions } from "../base/environment.ts";
 import { isVarveError, VarveError } from "../base/errors.ts";
-import type { BlobId, BlobStore } from "../blob/store.ts";
+import { getIfPresent } from "../blob/get-if-present.ts";
+import type { BlobStore } from "../blob/store.ts";
 import type { Crypto } from "../crypto/registry.ts";
 import { decodeBlobConfig, encodeBlobConfig } from "./blob-config.ts";
 import { BLOB_CONFIG, FORMAT_BLOB, type RepositoryFormat } from "./format.ts";
@@ -112,21 +113,6 @@ async function isSealedOtherwise(
   } catch (error) {
     if (isVarveError(error, "corrupt")) {
       return true;
-    }
-    throw error;
-  }
-}
-
-async function getIfPresent(
-  store: BlobStore,
-  id: BlobId,
-  options: CallOptions,
-): Promise<Uint8Array | undefined> {
-  try {
-    return await store.get(id, options);
-  } catch (error) {
-    if (isVarveError(error, "blob-not-found")) {
-      return undefined;
     }
     throw error;
   }

@@ -1,7 +1,7 @@
 import type { CallOptions, Environment } from "../base/environment.ts";
-import { isVarveError } from "../base/errors.ts";
 import { encodeJson, JsonRecord, parseJson } from "../base/json.ts";
 import { formatTimeNs, msToNs, nsToMs, parseTimeNs } from "../base/time.ts";
+import { getIfPresent } from "../blob/get-if-present.ts";
 import { type BlobId, type BlobInfo, type BlobStore, parseBlobId } from "../blob/store.ts";
 import { NONCE_SIZE } from "../crypto/aead.ts";
 import { deriveMaintenanceKeys } from "../crypto/derived-keys.ts";
@@ -87,14 +87,9 @@ export async function readSchedule(
   deps: Omit<ScheduleDeps, "environment">,
   { signal }: CallOptions = {},
 ): Promise<MaintenanceSchedule> {
-  let sealed: Uint8Array;
-  try {
-    sealed = await deps.store.get(MAINTENANCE_BLOB, { signal });
-  } catch (error) {
-    if (isVarveError(error, "blob-not-found")) {
-      return EMPTY;
-    }
-    throw error;
+  const sealed = await getIfPresent(deps.store, MAINTENANCE_BLOB, { signal });
+  if (sealed === undefined) {
+    return EMPTY;
   }
   const keys = deriveMaintenanceKeys(deps.crypto, deps.format);
   return scheduleFromJson(parseJson(deps.crypto.openAesGcm({ ...keys, sealed }), WHAT));

@@ -1,8 +1,9 @@
 import { forEachLimit } from "../base/concurrency.ts";
 import { fromBase64, equalBytes } from "../base/bytes.ts";
 import type { CallOptions } from "../base/environment.ts";
-import { isVarveError, VarveError } from "../base/errors.ts";
+import { VarveError } from "../base/errors.ts";
 import { JsonRecord } from "../base/json.ts";
+import { getIfPresent } from "../blob/get-if-present.ts";
 import type { BlobId, BlobInfo, BlobStore } from "../blob/store.ts";
 import { BLOB_CONFIG, FORMAT_BLOB } from "../format/format.ts";
 
@@ -126,14 +127,9 @@ async function copyBlob(
   info: BlobInfo,
   { signal, keepsTimes }: CallOptions & { readonly keepsTimes: boolean },
 ): Promise<boolean> {
-  let data: Uint8Array;
-  try {
-    data = await source.get(info.id, { signal });
-  } catch (error) {
-    if (isVarveError(error, "blob-not-found")) {
-      return false;
-    }
-    throw error;
+  const data = await getIfPresent(source, info.id, { signal });
+  if (data === undefined) {
+    return false;
   }
   const mtimeMs = keepsTimes ? info.mtimeMs : undefined;
   await destination.put(info.id, [data], { signal, mtimeMs });
@@ -173,13 +169,8 @@ async function uniqueId(
   store: BlobStore,
   { signal }: CallOptions,
 ): Promise<Uint8Array | undefined> {
-  try {
-    const outer = JsonRecord.parse(await store.get(FORMAT_BLOB, { signal }), FORMAT_BLOB);
-    return fromBase64(outer.requireString("uniqueID"));
-  } catch (error) {
-    if (isVarveError(error, "blob-not-found")) {
-      return undefined;
-    }
-    throw error;
-  }
+  const formatBlob = await getIfPresent(store, FORMAT_BLOB, { signal });
+  return formatBlob === undefined
+    ? undefined
+    : fromBase64(JsonRecord.parse(formatBlob, FORMAT_BLOB).requireString("uniqueID"));
 }
