@@ -40,7 +40,7 @@ export function seededEnvironment(options: {
 }
 
 /** A small generator of 32-bit numbers; good enough to make test data look random. */
-function mulberry32(seed: number): () => number {
+export function mulberry32(seed: number): () => number {
   let state = seed >>> 0;
   return () => {
     state = (state + 0x6d2b79f5) >>> 0;

@@ -1,3 +1,5 @@
+import { mulberry32 } from "../../src/testing/seeded-environment.ts";
+
 /**
  * A world with one clock, in which nothing happens by itself: every call to storage and every sleep is an event, and a seed
  * decides when each comes. What runs between two events is ordinary code, unchanged, on the one thread there is; so the same
@@ -103,18 +105,15 @@ function macrotask(): Promise<void> {
 
 /** Seeded draws. */
 export class Chance {
-  #state: number;
+  readonly #next: () => number;
 
   constructor(seed: number) {
-    this.#state = (seed ^ 0x5bd1e995) >>> 0;
+    this.#next = mulberry32(seed ^ 0x5bd1e995); // not the draws that clients make of the same seed
   }
 
   /** 0 to 1, 1 excluded. */
   fraction(): number {
-    this.#state = (this.#state + 0x6d2b79f5) >>> 0;
-    let mixed = Math.imul(this.#state ^ (this.#state >>> 15), this.#state | 1);
-    mixed ^= mixed + Math.imul(mixed ^ (mixed >>> 7), mixed | 61);
-    return ((mixed ^ (mixed >>> 14)) >>> 0) / 2 ** 32;
+    return this.#next() / 2 ** 32;
   }
 
   /** 0 to `below`, excluded. */
