@@ -26,7 +26,7 @@ export interface RewriteReport {
   readonly failed: number;
 }
 
-export interface RewriteOptions extends CallOptions {
+export interface ShortPackOptions {
   /** Milliseconds since the Unix epoch, by storage's clock. */
   readonly startMs: number;
   readonly minRewriteAgeMs: number;
@@ -34,12 +34,12 @@ export interface RewriteOptions extends CallOptions {
   readonly kind?: PackKind | undefined;
 }
 
-export async function rewriteShortPacks(
+/** Moves what {@link contentsOfShortPacks} has found, and flushes. */
+export async function rewriteContents(
   repository: Repository,
-  options: RewriteOptions,
+  infos: readonly ContentInfo[],
+  { signal }: CallOptions = {},
 ): Promise<RewriteReport> {
-  const { signal } = options;
-  const infos = contentsToMove(repository, options);
   const report = { packs: new Set<BlobId>(), contents: 0, bytes: 0, failed: 0 };
   await forEachLimit(planRanges(infos), { limit: PARALLEL_READS, signal }, async (range) => {
     const failures = await rewrite(repository, range.infos, { signal });
@@ -74,10 +74,10 @@ async function rewrite(
   }
 }
 
-/** What {@link rewriteShortPacks} would move. */
-export function contentsToMove(
+/** The contents that are to be put together, those that are too young left out. */
+export function contentsOfShortPacks(
   repository: Repository,
-  { startMs, minRewriteAgeMs, kind }: RewriteOptions,
+  { startMs, minRewriteAgeMs, kind }: ShortPackOptions,
 ): ContentInfo[] {
   const shortPacks = findShortPacks(repository);
   const youngestSeconds = (startMs - minRewriteAgeMs) / 1000;

@@ -24,7 +24,7 @@ import {
   getMaintenance,
   type MaintenanceParameters,
 } from "../repository/maintenance-parameters.ts";
-import { contentsToMove, rewriteShortPacks } from "./rewrite-contents.ts";
+import { contentsOfShortPacks, rewriteContents } from "./rewrite-contents.ts";
 import { MAX_CLOCK_SKEW_MS, SAFETY, type Safety, type SafetyMargins } from "./safety.ts";
 import {
   type MaintenanceSchedule,
@@ -234,18 +234,19 @@ class MaintenanceRun {
       this.#skip(task, "what the last rewrite left behind has not been deleted yet");
       return;
     }
-    const shortPacks = {
+    const contents = contentsOfShortPacks(repository, {
       startMs: this.#startMs,
       minRewriteAgeMs: margins.minRewriteAgeMs,
-      kind: task === "quick-rewrite-contents" ? ("q" as const) : undefined,
-      signal: this.#signal,
-    };
-    if (contentsToMove(repository, shortPacks).length === 0) {
+      kind: task === "quick-rewrite-contents" ? "q" : undefined,
+    });
+    if (contents.length === 0) {
       // Not recorded, or deletion would wait for clients to see what has not changed.
       this.#skip(task, "there are no short packs to be put together");
       return;
     }
-    await this.#task(task, async () => ({ ...(await rewriteShortPacks(repository, shortPacks)) }));
+    await this.#task(task, async () => ({
+      ...(await rewriteContents(repository, contents, { signal: this.#signal })),
+    }));
   }
 
   async #drop(): Promise<void> {
