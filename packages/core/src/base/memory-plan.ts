@@ -1,7 +1,6 @@
 import { VarveError } from "./errors.ts";
 import {
   CONTENT_CACHE_BYTES,
-  FILES_PER_JOB,
   JOBS_PER_WORKER,
   PACK_UPLOADS,
   PARALLEL_READS,
@@ -21,12 +20,6 @@ export interface MemoryPlan {
   /** Executor threads, no more than were asked for; 0 works on the calling thread. */
   readonly workers: number;
   readonly jobsPerWorker: number;
-  /** Small files that share one job. */
-  readonly filesPerJob: number;
-  /** How much of a file a job looks at, at once. */
-  readonly readWindowBytes: number;
-  /** Sealed bytes that a job hands over in one message, unless a single content is larger. */
-  readonly sealedBatchBytes: number;
   /** Packs on their way to storage at the same time. */
   readonly packUploads: number;
   /** Decoded contents kept for readers of objects and directories. */
@@ -156,7 +149,7 @@ export function fixedBytes(
   const jobs = Math.max(1, plan.workers * plan.jobsPerWorker);
   const backup =
     // A batch is sealed while the one before is on its way.
-    jobs * (plan.readWindowBytes + 2 * plan.sealedBatchBytes) +
+    jobs * (READ_WINDOW_BYTES + 2 * SEALED_BATCH_BYTES) +
     (plan.packUploads + PACKS_BESIDE_UPLOADS) * packSizeBytes;
   const restore = 2 * plan.readAheadBytes;
   return plan.workers * WORKER_RUNTIME_BYTES + plan.contentCacheBytes + Math.max(backup, restore);
@@ -166,11 +159,5 @@ function planOfRung(
   { maxWorkers, ...rung }: Rung,
   workers: number,
 ): Omit<MemoryPlan, "limitBytes" | "indexBytes" | "pendingIndexBytes"> {
-  return {
-    ...rung,
-    workers: Math.min(workers, maxWorkers),
-    filesPerJob: FILES_PER_JOB,
-    readWindowBytes: READ_WINDOW_BYTES,
-    sealedBatchBytes: SEALED_BATCH_BYTES,
-  };
+  return { ...rung, workers: Math.min(workers, maxWorkers) };
 }
