@@ -70,13 +70,7 @@ describe("turn by turn in one repository", () => {
     version: 3,
     eccPercent: 0,
   };
-
-  test("Kopia writes, varve writes, Kopia maintains, varve writes, both verify and restore", async () => {
-    using place = temporary();
-    makeTree(place.data, { seed: "turns" });
-    // The record of a folder with such a name has a member that Kopia does not write (docs/format.md §13).
-    rmSync(Buffer.from(`${place.data}/odd names/b\xff\xfed`, "latin1"));
-    using kopia = new Kopia({ password: "matrix password" });
+  const createByKopia = (kopia: Kopia, place: { folder: string; repository: string }): void => {
     kopia.run(
       "repository",
       "create",
@@ -87,6 +81,15 @@ describe("turn by turn in one repository", () => {
       `--object-splitter=${row.splitter}`,
       `--cache-directory=${join(place.folder, "cache")}`,
     );
+  };
+
+  test("Kopia writes, varve writes, Kopia maintains, varve writes, both verify and restore", async () => {
+    using place = temporary();
+    makeTree(place.data, { seed: "turns" });
+    // The record of a folder with such a name has a member that Kopia does not write (docs/format.md §13).
+    rmSync(Buffer.from(`${place.data}/odd names/b\xff\xfed`, "latin1"));
+    using kopia = new Kopia({ password: "matrix password" });
+    createByKopia(kopia, place);
     kopia.run("snapshot", "create", place.data);
     const second = await withRow(place.repository, identity, (repository) =>
       snapshotFolder(repository, place.data),
@@ -120,16 +123,7 @@ describe("turn by turn in one repository", () => {
     using place = temporary();
     makeTree(place.data, { seed: "maintenance" });
     using kopia = new Kopia({ password: "matrix password" });
-    kopia.run(
-      "repository",
-      "create",
-      "filesystem",
-      `--path=${place.repository}`,
-      `--override-username=${identity.username}`,
-      `--override-hostname=${identity.hostname}`,
-      `--object-splitter=${row.splitter}`,
-      `--cache-directory=${join(place.folder, "cache")}`,
-    );
+    createByKopia(kopia, place);
     kopia.run("snapshot", "create", place.data);
     renameSync(join(place.data, "many"), join(place.folder, "gone"));
     kopia.run("snapshot", "create", place.data);

@@ -1,42 +1,23 @@
-import { execFile, execFileSync } from "node:child_process";
-import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
-import { tmpdir } from "node:os";
+import { execFile } from "node:child_process";
+import { existsSync, readdirSync } from "node:fs";
 import { join } from "node:path";
-import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
 import { startAzurite } from "@varve/testenv/azurite.ts";
 import { afterAll, beforeAll, expect, test } from "vitest";
+import {
+  type InstalledPackages,
+  installPacked,
+} from "../../../core/test/package/install-packed.ts";
 
 /** The package as a stranger gets it: packed with core, installed into an empty folder, run. */
 
-const packages = fileURLToPath(new URL("../../../", import.meta.url));
-const folder = mkdtempSync(join(tmpdir(), "varve-azure-package-"));
-
-function run(command: string, args: readonly string[], cwd: string): string {
-  return execFileSync(command, args, {
-    cwd,
-    encoding: "utf8",
-    env: { ...process.env, npm_config_audit: "false", npm_config_fund: "false" },
-    stdio: ["ignore", "pipe", "pipe"],
-  });
-}
+let installed: InstalledPackages;
 
 beforeAll(() => {
-  const { config } = JSON.parse(readFileSync(join(packages, "../package.json"), "utf8")) as {
-    config: { pnpm: string };
-  };
-  for (const name of ["core", "storage-azure"]) {
-    const pack = ["pnpm", "pack", "--pack-destination", folder];
-    run("npm", ["exec", "--yes", `--package=${config.pnpm}`, "--", ...pack], join(packages, name));
-  }
-  const tarballs = readdirSync(folder).filter((name) => name.endsWith(".tgz"));
-  expect(tarballs).toHaveLength(2);
-  writeFileSync(join(folder, "package.json"), JSON.stringify({ private: true, type: "module" }));
-  const paths = tarballs.map((name) => `./${name}`);
-  run("npm", ["install", "--no-save", "--prefer-offline", ...paths], folder);
+  installed = installPacked(["core", "storage-azure"]);
 });
 
-afterAll(() => rmSync(folder, { recursive: true, force: true }));
+afterAll(() => installed[Symbol.dispose]());
 
 test("it opens a container, and exports what the README says", async () => {
   const script = `
@@ -52,13 +33,13 @@ test("it opens a container, and exports what the README says", async () => {
   await using azurite = await startAzurite();
   await azurite.createContainer("packed");
   const args = ["--input-type=module", "-e", script, azurite.endpoint, azurite.key];
-  const { stdout } = await promisify(execFile)(process.execPath, args, { cwd: folder });
+  const { stdout } = await promisify(execFile)(process.execPath, args, { cwd: installed.folder });
   expect(JSON.parse(stdout)).toEqual([[], "azure://varvetest/packed/", 3]);
 });
 
 test("it brings no other vendor's library", () => {
-  expect(readdirSync(join(folder, "node_modules"))).toContain("@azure");
+  expect(readdirSync(join(installed.folder, "node_modules"))).toContain("@azure");
   for (const other of ["@aws-sdk", "@smithy", "@google-cloud", "vitest", "typescript"]) {
-    expect(existsSync(join(folder, "node_modules", other))).toBe(false);
+    expect(existsSync(join(installed.folder, "node_modules", other))).toBe(false);
   }
 });
