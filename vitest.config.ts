@@ -22,6 +22,7 @@ const projects = [
     project(name, `packages/${name}`, packageTests),
   ),
   project("cli", "packages/cli", packageTests, { globalSetup: bundle }),
+  project("k8s", "packages/k8s-adapter", packageTests),
   project("testenv", "testenv", ["src/**/*.test.ts"]),
   project("bench", "bench", packageTests),
   project("scripts", "scripts", ["*.test.ts"]),

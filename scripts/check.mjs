@@ -5,7 +5,7 @@ import { existsSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 
 const root = fileURLToPath(new URL("..", import.meta.url));
-const packages = ["core", "storage-s3", "storage-azure", "storage-gcs", "cli"].map(
+const packages = ["core", "storage-s3", "storage-azure", "storage-gcs", "k8s-adapter", "cli"].map(
   (name) => `packages/${name}`,
 );
 
