@@ -66,13 +66,14 @@ async function activeBlobs(
   return [...active.values()];
 }
 
+/** What the log of one compaction says. */
 interface Compaction {
   readonly inputs: readonly string[];
   readonly outputs: readonly string[];
 }
 
 /** `undefined` when the log is gone: then its inputs have been deleted before it. */
-async function readCompaction(
+export async function readCompaction(
   { store, sealer }: IndexBlobsOptions,
   id: BlobId,
   { signal }: CallOptions,
