@@ -9,6 +9,7 @@ export interface GlobalOptions {
   readonly passwordFile?: string | undefined;
   readonly maxMemoryBytes?: number | undefined;
   readonly progress: boolean;
+  readonly autoMaintenance: boolean;
 }
 
 export function globalOptions(command: Command): GlobalOptions {
@@ -18,6 +19,7 @@ export function globalOptions(command: Command): GlobalOptions {
     passwordFile?: string;
     maxMemory?: number;
     progress?: boolean;
+    autoMaintenance?: boolean;
   }>();
   return {
     configFile: configPath(given.configFile),
@@ -25,6 +27,7 @@ export function globalOptions(command: Command): GlobalOptions {
     passwordFile: given.passwordFile,
     maxMemoryBytes: given.maxMemory,
     progress: given.progress !== false,
+    autoMaintenance: given.autoMaintenance !== false,
   };
 }
 

@@ -139,6 +139,7 @@ async function createProgram(): Promise<{
       ),
     )
     .option("--no-progress", "no progress on standard error")
+    .option("--no-auto-maintenance", "do not do the maintenance that is due after a command")
     .addOption(new Option("--dangerous-commands <enabled>").hideHelp())
     .showHelpAfterError("(see --help)")
     .configureOutput({ outputError: (text, write) => write(text.replace(/^error: /, "varve: ")) })

@@ -67,7 +67,7 @@ describe("a repository in a bucket", () => {
     proxy.resetCounts();
     await cli.ok(backUp, { env: keys });
     const { byOperation } = proxy.counts;
-    expect(Object.fromEntries(byOperation)).toEqual({ GET: 10, LIST: 6, PUT: 3, DELETE: 1 });
+    expect(Object.fromEntries(byOperation)).toEqual({ GET: 11, LIST: 6, PUT: 3, DELETE: 1 });
     proxy.resetCounts();
     await cli.ok([...config, "snapshot", "list"], { env: keys });
     expect(proxy.counts.requests).toBe(12);

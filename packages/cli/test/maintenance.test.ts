@@ -29,6 +29,34 @@ interface Report {
   }[];
 }
 
+test("the owner's commands do the maintenance that is due, unless told not to", async () => {
+  const fullRuns = async () =>
+    (await cli.json<{ schedule: { runs: Record<string, unknown[]> } }>(["maintenance", "info"]))
+      .schedule.runs["snapshot-gc"]?.length ?? 0;
+  cli.write("docs/a", "alpha");
+  await cli.ok(["--no-auto-maintenance", "snapshot", "create", "docs"]);
+  expect(await fullRuns()).toBe(0);
+  await cli.ok(["snapshot", "create", "docs"]); // a new repository is due
+  expect(await fullRuns()).toBe(1);
+  await cli.ok(["snapshot", "create", "docs"]);
+  expect(await fullRuns()).toBe(1);
+  await cli.ok(["maintenance", "set", "--owner", "else@where"]);
+  await cli.ok(["snapshot", "expire", "--all", "--delete"]);
+  expect(await fullRuns()).toBe(1);
+});
+
+test("maintenance run --emergency frees space and moves nothing", async () => {
+  cli.write("docs/a", "alpha");
+  const { id } = await cli.json<SnapshotJson>(["snapshot", "create", "docs"]);
+  await cli.ok(["snapshot", "delete", id, "--delete"]);
+  const report = await cli.json<Report>([
+    ...["maintenance", "run", "--emergency", "--safety=none"],
+  ]);
+  expect(report.mode).toBe("emergency");
+  expect(report.tasks.map(({ task }) => task)).not.toContain("full-rewrite-contents");
+  await cli.ok(["snapshot", "verify"]);
+});
+
 test("maintenance run --full keeps what is young; --safety=none frees it", async () => {
   cli.write(
     "docs/a",

@@ -167,7 +167,7 @@ export {
 } from "./repository/maintenance-parameters.ts";
 export type { MaintenanceStatus } from "./maintenance/status.ts";
 export { maintenanceStatus } from "./maintenance/status.ts";
+export { maintain } from "./maintenance/local-maintain.ts";
 export type { MaintenanceOptions, MaintenanceReport, TaskReport } from "./maintenance/run.ts";
-export { runMaintenance } from "./maintenance/run.ts";
 export type { Safety } from "./maintenance/safety.ts";
 export type { MaintenanceSchedule, TaskName, TaskRun } from "./maintenance/schedule.ts";

@@ -1,9 +1,9 @@
 import {
   defaultMaintenance,
+  maintain,
   type MaintenanceParameters,
   type MaintenanceStatus,
   maintenanceStatus,
-  runMaintenance,
   type Safety,
   setMaintenance,
   VarveError,
@@ -32,11 +32,16 @@ function runCommand(command: Command): void {
       .default("full"),
   );
   addSwitch(command, "auto", { on: false, help: "full or quick, if one of them is due" });
+  addSwitch(command, "emergency", {
+    on: false,
+    help: "for a store that is full: delete first what may go, and move nothing",
+  });
   addSwitch(command, "force", { on: false, help: "also when somebody else is the owner" });
   addSwitch(command, "json", { on: false, help: "print one JSON document" });
   command.action(async () => {
-    const { full, auto, safety, force, json } = command.opts<{
+    const { full, emergency, auto, safety, force, json } = command.opts<{
       full: boolean;
+      emergency: boolean;
       auto: boolean;
       safety: Safety;
       force: boolean;
@@ -48,20 +53,23 @@ function runCommand(command: Command): void {
         enabled: context.globals.progress,
         label: "maintaining",
       });
-      const report = await runMaintenance(repository, {
-        mode: full ? "full" : auto ? "auto" : "quick",
+      const report = await maintain(repository, {
+        mode: emergency ? "emergency" : full ? "full" : auto ? "auto" : "quick",
         safety,
         force,
         signal,
         onTask: (task) => progress.update({ text: task, bytesDone: 0 }),
       });
       progress[Symbol.dispose]();
+      if (report.busy === true && !auto) {
+        throw new VarveError("not-owner", "another process of this machine is maintaining it");
+      }
       if (json) {
         printJson(report);
         return;
       }
       if (report.mode === "none") {
-        printLine("Nothing is due.");
+        printLine(report.busy === true ? "Another process is at it." : "Nothing is due.");
       }
       for (const { task, counts, skipped } of report.tasks) {
         const shown = Object.entries(counts ?? {}).map(

@@ -17,6 +17,7 @@ import {
   VarveError,
 } from "@varve/core";
 import type { Command } from "commander";
+import { maintainWhenDue } from "../auto-maintenance.ts";
 import { type CommandContext, withRepository } from "../context.ts";
 import { EXIT_FAILED, reportError } from "../exit.ts";
 import {
@@ -85,6 +86,7 @@ export function createCommand(command: Command): void {
       const sources = options.all ? await scheduledPaths(repository, context) : paths;
       await backUpAll(repository, { sources, options, context });
       failForDamagedManifests(repository);
+      await maintainWhenDue(repository, context);
     });
   });
 }

@@ -11,6 +11,7 @@ import {
   VarveError,
 } from "@varve/core";
 import type { Command } from "commander";
+import { maintainWhenDue } from "../auto-maintenance.ts";
 import { withRepository } from "../context.ts";
 import { addSwitch, collect } from "../options.ts";
 import { printableName, printJson, printLine } from "../output.ts";
@@ -28,7 +29,8 @@ export function deleteCommand(command: Command): void {
   command.action(async (ids: readonly string[]) => {
     const options = command.opts<{ allSnapshotsForSource: boolean; delete: boolean }>();
     const readOnly = !options.delete;
-    await withRepository(command, { readOnly }, async (repository, { stop }) => {
+    await withRepository(command, { readOnly }, async (repository, context) => {
+      const { stop } = context;
       const call = { signal: stop };
       const snapshots = options.allSnapshotsForSource
         ? await snapshotsOfSources(repository, ids, stop)
@@ -45,6 +47,7 @@ export function deleteCommand(command: Command): void {
       if (!options.delete) {
         printLine("nothing was deleted: add --delete to do it");
       }
+      await maintainWhenDue(repository, context);
     });
   });
 }
@@ -98,7 +101,8 @@ export function expireCommand(command: Command): void {
       throw new VarveError("invalid-argument", "give either --all or sources");
     }
     const readOnly = !options.delete;
-    await withRepository(command, { readOnly }, async (repository, { stop }) => {
+    await withRepository(command, { readOnly }, async (repository, context) => {
+      const { stop } = context;
       const call = { signal: stop };
       const sources = options.all
         ? await listSources(repository, call)
@@ -122,6 +126,7 @@ export function expireCommand(command: Command): void {
       } else if (!options.delete) {
         printLine("nothing was deleted: add --delete to do it");
       }
+      await maintainWhenDue(repository, context);
     });
   });
 }

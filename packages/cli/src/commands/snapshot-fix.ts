@@ -13,6 +13,7 @@ import {
   VarveError,
 } from "@varve/core";
 import { type Command, Option } from "commander";
+import { maintainWhenDue } from "../auto-maintenance.ts";
 import { withRepository } from "../context.ts";
 import { EXIT_FAILED } from "../exit.ts";
 import { addSwitch, collect, parsePercent, parsePositive } from "../options.ts";
@@ -120,6 +121,7 @@ async function runFix(
     progress[Symbol.dispose]();
     printReport(report, options);
     failForDamagedManifests(repository);
+    await maintainWhenDue(repository, context);
   });
 }
 

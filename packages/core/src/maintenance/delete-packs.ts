@@ -23,6 +23,8 @@ export interface DeletePacksOptions extends CallOptions {
   /** First letters of the blobs to look at: `p` packs, `q` packs, `s` markers. */
   readonly kinds?: readonly ("p" | "q" | "s")[] | undefined;
   readonly dryRun?: boolean | undefined;
+  /** Entries that were deleted before this Unix second have been dropped from every index blob. Default 0. */
+  readonly droppedBeforeSeconds?: number | undefined;
 }
 
 const DELETES_IN_FLIGHT = 16;
@@ -39,7 +41,7 @@ export async function deleteUnreferencedPacks(
   const candidates = await listUnreferenced(repository, options);
   const sessions = await liveSessions(store, options);
   await repository.refresh({ signal });
-  const named = packsInIndex(repository);
+  const named = packsInIndex(repository, options);
   const report = { blobs: 0, bytes: 0, kept: { blobs: 0, bytes: 0 } };
   const doomed = candidates.filter(({ id, size, mtimeMs }) => {
     if (named.has(id)) {
@@ -62,9 +64,10 @@ export async function deleteUnreferencedPacks(
 
 async function listUnreferenced(
   repository: Repository,
-  { kinds = ["p", "q", "s"], signal }: DeletePacksOptions,
+  options: DeletePacksOptions,
 ): Promise<readonly BlobInfo[]> {
-  const named = packsInIndex(repository);
+  const { kinds = ["p", "q", "s"], signal } = options;
+  const named = packsInIndex(repository, options);
   const unreferenced: BlobInfo[] = [];
   for (const kind of kinds) {
     for await (const blob of repository.blobs.list(kind, { signal })) {
@@ -77,10 +80,15 @@ async function listUnreferenced(
 }
 
 /** Deleted entries count: until they are dropped, one of them may be needed again. */
-function packsInIndex({ contents }: Repository): ReadonlySet<BlobId> {
+function packsInIndex(
+  { contents }: Repository,
+  { droppedBeforeSeconds = 0 }: DeletePacksOptions,
+): ReadonlySet<BlobId> {
   const packs = new Set<BlobId>();
-  for (const { packBlobId } of contents.entries({ deleted: true })) {
-    packs.add(packBlobId);
+  for (const { packBlobId, deleted, timestampSeconds } of contents.entries({ deleted: true })) {
+    if (!deleted || timestampSeconds >= droppedBeforeSeconds) {
+      packs.add(packBlobId);
+    }
   }
   return packs;
 }

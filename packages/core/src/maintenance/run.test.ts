@@ -1,12 +1,15 @@
 import { expect, test } from "vitest";
+import { createMemoryStore } from "../blob/memory-store.ts";
 import type { BlobStore } from "../blob/store.ts";
 import { passThrough } from "../blob/pass-through.ts";
 import { type ManifestId, parseManifestId } from "../manifest/manifest-store.ts";
 import { contentPrefix } from "../index/content-id.ts";
+import { createRepository } from "../repository/create-repository.ts";
+import { openRepository } from "../repository/open-repository.ts";
 import type { Repository } from "../repository/repository.ts";
 import { deleteSnapshot, listSnapshots } from "../snapshot/snapshots.ts";
 import type { MemoryNode } from "../source/memory-source.ts";
-import type { SeededEnvironment } from "../testing/seeded-environment.ts";
+import { type SeededEnvironment, seededEnvironment } from "../testing/seeded-environment.ts";
 import { upload } from "../upload/upload.ts";
 import { verify } from "../verify/verify.ts";
 import {
@@ -280,4 +283,27 @@ test("auto runs what is due: full once a day, quick once an hour, nothing in bet
   }
   expect(modes.slice(0, 4)).toEqual(["full", "none", "quick", "none"]);
   expect(modes.indexOf("full", 1)).toBe(48);
+});
+
+test("in a repository without epochs, too, space comes back and indexes are put together", async () => {
+  const environment = seededEnvironment({ seed: 3, startMs: Date.UTC(2030, 0, 1) });
+  const store = createMemoryStore({ environment });
+  await createRepository(store, { password: "p", environment, version: 1 });
+  await using repository = await openRepository(store, { password: "p", environment });
+  const gone = await backUp(repository, { a: file("a") });
+  for (const letter of ["b", "c", "d", "e", "f"]) {
+    environment.advance(1000);
+    await backUp(repository, { [letter]: file(letter) });
+  }
+  await remove(repository, gone);
+  environment.advance(1000);
+  const before = await packBytes(store);
+  await runMaintenance(repository, { mode: "full", safety: "none" });
+  expect(await packBytes(store)).toBeLessThan(before);
+  expect((await blobIds(store, "n")).length).toBeLessThan(3);
+  await runMaintenance(repository, { mode: "quick" });
+  await using other = await openRepository(store, { password: "p", environment });
+  expect([...other.contents.entries({ deleted: true })].filter((info) => info.deleted)).toEqual([]);
+  expect((await verify(other)).damaged).toEqual([]);
+  expect((await listSnapshots(other)).snapshots).toHaveLength(5);
 });

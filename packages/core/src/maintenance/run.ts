@@ -12,12 +12,14 @@ import {
   compactSingleEpoch,
   type CompactOptions,
 } from "../epoch/compact-epochs.ts";
+import { cleanUpLegacyIndexes, compactLegacyIndexes } from "../epoch/compact-legacy.ts";
 import { retainingStore } from "../format/retaining-store.ts";
 import { createSealer } from "../format/sealer.ts";
 import type { Repository } from "../repository/repository.ts";
 import { cleanUpLogs } from "./clean-up-logs.ts";
 import { deleteUnreferencedPacks } from "./delete-packs.ts";
 import { dropCutoffMs, mayDeletePacks, mayRewrite } from "./due.ts";
+import { freeWithoutWriting } from "./emergency.ts";
 import { extendRetention } from "./extend-retention.ts";
 import {
   clientName,
@@ -35,6 +37,7 @@ import {
   writeSchedule,
 } from "./schedule.ts";
 import { collectSnapshotGarbage } from "./snapshot-gc.ts";
+import { maintenanceStatus } from "./status.ts";
 
 /**
  * Maintenance (behaviour §4): what keeps a repository small and quick in the years after the backup. One owner runs it, beside
@@ -43,8 +46,10 @@ import { collectSnapshotGarbage } from "./snapshot-gc.ts";
  */
 
 export interface MaintenanceOptions extends CallOptions {
-  /** `auto` runs what is due. Default `auto`. */
-  readonly mode?: "auto" | "quick" | "full" | undefined;
+  /**
+   * `auto` runs what is due; `emergency` is for a store that is full: it deletes first and moves nothing. Default `auto`.
+   */
+  readonly mode?: "auto" | "quick" | "full" | "emergency" | undefined;
   /** Default `full`; `none` frees space at once and is right only while no other client is active. */
   readonly safety?: Safety | undefined;
   /** Also when somebody else is the owner. */
@@ -63,7 +68,9 @@ export interface TaskReport {
 
 export interface MaintenanceReport {
   /** `none` when nothing was due. */
-  readonly mode: "none" | "quick" | "full";
+  readonly mode: "none" | "quick" | "full" | "emergency";
+  /** Nothing was done: another process of this machine is at it. */
+  readonly busy?: true | undefined;
   readonly tasks: readonly TaskReport[];
 }
 
@@ -78,6 +85,9 @@ export async function runMaintenance(
   const { signal, force = false, mode: asked = "auto" } = options;
   if (repository.readOnly) {
     throw new VarveError("read-only", "the repository was opened read-only");
+  }
+  if (asked === "auto" && !(await isDue(repository, options))) {
+    return { mode: "none", tasks: [] };
   }
   await repository.refresh({ signal });
   const parameters = await getMaintenance(repository, { signal });
@@ -104,9 +114,22 @@ export async function runMaintenance(
     schedule,
     options,
   });
-  await run.start(mode);
-  await (mode === "full" ? run.full() : run.quick());
+  if (mode === "emergency") {
+    await run.freeFirst();
+  }
+  await run.start(mode === "quick" ? "quick" : "full");
+  await run[mode]();
   return { mode, tasks: run.tasks };
+}
+
+/** By the index as this client has it: after each backup this must cost one request, and not a listing of indexes. */
+async function isDue(
+  repository: Repository,
+  { force = false, signal }: MaintenanceOptions,
+): Promise<boolean> {
+  const { schedule, parameters } = await maintenanceStatus(repository, { signal });
+  requireOwner(repository, parameters, force);
+  return dueMode(schedule, parameters, repository.environment.nowMs()) !== "none";
 }
 
 function requireOwner(
@@ -154,6 +177,8 @@ class MaintenanceRun {
   #schedule: MaintenanceSchedule;
   /** By storage's clock. */
   #startMs = 0;
+  /** Deleted entries from before are gone from storage. */
+  #droppedBeforeSeconds = 0;
 
   constructor(parts: RunParts) {
     this.#parts = parts;
@@ -187,8 +212,33 @@ class MaintenanceRun {
     } else {
       await this.#rewrite("quick-rewrite-contents");
       await this.#deletePacks("quick-delete-blobs");
+      await this.#compactLegacy();
       await this.#cleanLogs();
     }
+  }
+
+  /** Before the schedule is written, which takes space. */
+  async freeFirst(): Promise<void> {
+    const { repository, index, margins, parameters } = this.#parts;
+    const done = await freeWithoutWriting(repository, {
+      index,
+      margins,
+      schedule: this.#schedule,
+      logRetention: parameters.logRetention,
+      signal: this.#signal,
+    });
+    this.tasks.push(...done);
+  }
+
+  /** Rewriting is left out: what it moves takes space twice, for hours. */
+  async emergency(): Promise<void> {
+    await this.#collect();
+    await this.#drop();
+    await this.#deletePacks("full-delete-blobs");
+    await (this.#parts.index.format.epochs.enabled
+      ? this.#deleteSuperseded()
+      : this.#compactLegacy());
+    await this.#cleanLogs();
   }
 
   async full(): Promise<void> {
@@ -203,6 +253,8 @@ class MaintenanceRun {
       await this.#compactRange();
       await this.#cleanMarkers();
       await this.#deleteSuperseded();
+    } else {
+      await this.#compactLegacy();
     }
     await this.#cleanLogs();
   }
@@ -258,7 +310,8 @@ class MaintenanceRun {
       return;
     }
     if (!index.format.epochs.enabled) {
-      this.#skip(task, "repositories without epochs are compacted by Kopia only");
+      // Watermarks include their second, and this is the first that is kept.
+      await this.#task(task, () => this.#dropLegacy(Math.floor(cutoffMs / 1000) + 1));
       return;
     }
     await this.#task(task, async () => {
@@ -266,6 +319,32 @@ class MaintenanceRun {
       const moved = await advanceWatermark(index, watermark, { signal: this.#signal });
       await repository.refresh({ signal: this.#signal });
       return { watermark, moved: moved ? 1 : 0 };
+    });
+  }
+
+  async #dropLegacy(dropBeforeSeconds: number): Promise<Readonly<Record<string, number>>> {
+    const { index, repository } = this.#parts;
+    const { maxPackSize } = repository.format;
+    const signal = this.#signal;
+    const done = await compactLegacyIndexes(index, { maxPackSize, dropBeforeSeconds, signal });
+    // No index has these entries any more; the one in memory, which only grows, still has.
+    this.#droppedBeforeSeconds = dropBeforeSeconds;
+    await repository.refresh({ signal });
+    return { blobs: done?.inputs.length ?? 0, dropped: done?.dropped ?? 0 };
+  }
+
+  async #compactLegacy(): Promise<void> {
+    const { index, repository, margins } = this.#parts;
+    const { maxPackSize } = repository.format;
+    const signal = this.#signal;
+    await this.#task("index-compaction", async () => {
+      const done = await compactLegacyIndexes(index, { maxPackSize, signal });
+      const deleted = await cleanUpLegacyIndexes(index, {
+        nowMs: this.#startMs,
+        settleMs: margins.indexSettleMs,
+        signal,
+      });
+      return { blobs: done?.inputs.length ?? 0, deletedBlobs: deleted.blobs };
     });
   }
 
@@ -284,6 +363,7 @@ class MaintenanceRun {
         margins,
         sealer: index.sealer,
         kinds: task === "quick-delete-blobs" ? ["q"] : undefined,
+        droppedBeforeSeconds: this.#droppedBeforeSeconds,
         signal: this.#signal,
       });
       return { blobs, bytes, keptBlobs: kept.blobs, keptBytes: kept.bytes };

@@ -19,6 +19,8 @@ export interface SafetyMargins {
   readonly dropMarginMs: number;
   /** From the end of a rewrite to the deletion of what it has left behind. */
   readonly minRewriteToDeletionMs: number;
+  /** Without epochs: for how long a client may still work with index blobs that were merged into others. */
+  readonly indexSettleMs: number;
 }
 
 const HOUR_MS = 3_600_000;
@@ -36,6 +38,7 @@ export const SAFETY: Readonly<Record<Safety, SafetyMargins>> = {
     requireTwoCollections: true,
     dropMarginMs: HOUR_MS,
     minRewriteToDeletionMs: HOUR_MS,
+    indexSettleMs: HOUR_MS,
   },
   none: {
     minContentAgeMs: 0,
@@ -46,6 +49,7 @@ export const SAFETY: Readonly<Record<Safety, SafetyMargins>> = {
     requireTwoCollections: false,
     dropMarginMs: 0,
     minRewriteToDeletionMs: 0,
+    indexSettleMs: 0,
   },
 };
 
