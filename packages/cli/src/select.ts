@@ -93,7 +93,14 @@ export async function snapshotsOf(
 }
 
 /** Says that snapshots and policies may be missing from what was told, and makes the command a failure. */
-export function failForDamagedManifests({ manifests }: Pick<Repository, "manifests">): void {
+export function failForDamage({ manifests, contents }: Repository): void {
+  const indexes = contents.damagedIndexBlobs.length;
+  if (indexes > 0) {
+    process.exitCode = EXIT_FAILED;
+    process.stderr.write(
+      `varve: ${counted(indexes, "index blob")} cannot be read, snapshots and files may be missing until \`varve index recover --commit\` [corrupt]\n`,
+    );
+  }
   const count = manifests.damaged.length;
   if (count > 0) {
     process.exitCode = EXIT_FAILED;

@@ -18,6 +18,7 @@ export { limitStore } from "./blob/limit-store.ts";
 export { createMemoryStore } from "./blob/memory-store.ts";
 export { readOnlyStore } from "./blob/read-only-store.ts";
 export { retryStore, withRetries } from "./blob/retry-store.ts";
+export type { DamagedBlob } from "./blob/damaged-blob.ts";
 export type { BlobId, BlobInfo, BlobStore } from "./blob/store.ts";
 export { parseBlobId } from "./blob/store.ts";
 
@@ -39,6 +40,7 @@ export type { IndexBlobInfo } from "./repository/inspect-blobs.ts";
 export { listIndexBlobs, readIndexBlob, readSealedBlob } from "./repository/inspect-blobs.ts";
 export type { OpenRepositoryOptions } from "./repository/open-repository.ts";
 export { openRepository } from "./repository/open-repository.ts";
+export type { RepositoryDamage } from "./repository/damage.ts";
 export type { ClientIdentity, Repository } from "./repository/repository.ts";
 export type { SyncOptions, SyncReport } from "./repository/sync-blobs.ts";
 export { syncBlobs } from "./repository/sync-blobs.ts";

@@ -30,7 +30,7 @@ import {
   parsePositive,
 } from "../options.ts";
 import { printJson } from "../output.ts";
-import { failForDamagedManifests } from "../select.ts";
+import { failForDamage } from "../select.ts";
 import { parseTime } from "./snapshot-time.ts";
 import { printReport, reportJson } from "./snapshot-report.ts";
 import { type BackupProgress, startBackupProgress } from "./backup-progress.ts";
@@ -85,7 +85,7 @@ export function createCommand(command: Command): void {
     await withRepository(command, { readOnly: false }, async (repository, context) => {
       const sources = options.all ? await scheduledPaths(repository, context) : paths;
       await backUpAll(repository, { sources, options, context });
-      failForDamagedManifests(repository);
+      failForDamage(repository);
       await maintainWhenDue(repository, context);
     });
   });

@@ -15,7 +15,7 @@ import { maintainWhenDue } from "../auto-maintenance.ts";
 import { withRepository } from "../context.ts";
 import { addSwitch, collect } from "../options.ts";
 import { printableName, printJson, printLine } from "../output.ts";
-import { failForDamagedManifests, shownTime, snapshotsOf, sourceOf } from "../select.ts";
+import { failForDamage, shownTime, snapshotsOf, sourceOf } from "../select.ts";
 
 /** Commands that change which snapshots there are, or for how long. What is deleted is named; data goes with maintenance. */
 
@@ -120,7 +120,7 @@ export function expireCommand(command: Command): void {
       for (const snapshot of expired) {
         printLine(deletionLine(snapshot, options.delete));
       }
-      failForDamagedManifests(repository);
+      failForDamage(repository);
       if (expired.length === 0) {
         printLine("no snapshot has expired");
       } else if (!options.delete) {

@@ -19,7 +19,7 @@ import { EXIT_FAILED } from "../exit.ts";
 import { addSwitch, collect, parsePercent, parsePositive } from "../options.ts";
 import { counted, printableName, printJson, printLine } from "../output.ts";
 import { startProgress } from "../progress.ts";
-import { failForDamagedManifests, shownTime, snapshotsOf, sourceOf } from "../select.ts";
+import { failForDamage, shownTime, snapshotsOf, sourceOf } from "../select.ts";
 
 /** `snapshot fix`: takes what is damaged or unwanted out of snapshots. Storage keeps it until maintenance removes it. */
 
@@ -120,7 +120,7 @@ async function runFix(
     });
     progress[Symbol.dispose]();
     printReport(report, options);
-    failForDamagedManifests(repository);
+    failForDamage(repository);
     await maintainWhenDue(repository, context);
   });
 }

@@ -15,7 +15,7 @@ import { EXIT_FAILED } from "../exit.ts";
 import { modeText } from "../mode.ts";
 import { addSwitch, collectTag, parsePositive } from "../options.ts";
 import { formatBytes, printableName, printJson, printLine } from "../output.ts";
-import { failForDamagedManifests, shownTime, sourceOf } from "../select.ts";
+import { failForDamage, shownTime, sourceOf } from "../select.ts";
 
 interface ListOptions {
   readonly all: boolean;
@@ -53,7 +53,7 @@ export function snapshotListCommand(command: Command): void {
     const options = command.opts<ListOptions>();
     await withRepository(command, { readOnly: true }, async (repository, { stop }) => {
       const groups = await findGroups(repository, source, options, stop);
-      failForDamagedManifests(repository);
+      failForDamage(repository);
       if (options.json) {
         printJson(groups.flatMap(({ shown }) => shown.map(listedJson)));
       } else {

@@ -1,4 +1,5 @@
 import type { CallOptions } from "../base/environment.ts";
+import type { DamagedBlob } from "../blob/damaged-blob.ts";
 import type { Codec } from "../compression/codec.ts";
 import type { OpenOptions } from "../crypto/crypto.ts";
 import type { ContentId, ContentPrefix } from "../index/content-id.ts";
@@ -71,6 +72,11 @@ export interface ContentStore {
    * store one request a thousand packs), and, when anything is lost, a `refresh`: maintenance may have moved it.
    */
   auditPacks(options?: CallOptions): Promise<LostContents>;
+  /**
+   * Index blobs that could not be read when the index was last loaded. What they alone name is not known: writing is safe, it
+   * stores again; concluding that a content is not needed or not there is not.
+   */
+  readonly damagedIndexBlobs: readonly DamagedBlob[];
   /** What the last audit found to be lost and nobody has stored anew. */
   lost(): LostContents;
   /** Winning entries; `deleted` adds those marked deleted. */

@@ -3,6 +3,7 @@ import type { CallOptions, Environment } from "../base/environment.ts";
 import type { ScratchFile } from "../index/slabs.ts";
 import { type MemoryPlan, unboundedMemory } from "../base/memory-plan.ts";
 import { errorMessage, isVarveError, VarveError } from "../base/errors.ts";
+import type { DamagedBlob } from "../blob/damaged-blob.ts";
 import type { BlobId, BlobStore } from "../blob/store.ts";
 import type { Codec, Codecs } from "../compression/codec.ts";
 import type { IndexBlobs } from "../epoch/index-blobs.ts";
@@ -57,7 +58,7 @@ export interface OpenContentStore extends ContentStore {
   close(): Promise<void>;
 }
 
-/** Loads the index. Throws `corrupt` when an index blob cannot be read, and what the store throws. */
+/** Loads the index, as much of it as can be read. Throws what the store throws. */
 export async function openContentStore(
   options: OpenContentStoreOptions,
 ): Promise<OpenContentStore> {
@@ -77,6 +78,7 @@ class PackContentStore implements OpenContentStore {
   readonly #index: ContentIndex;
   /** Index blobs that are merged into it: they never change. */
   readonly #knownIndexBlobs = new Set<BlobId>();
+  #damagedIndexBlobs: readonly DamagedBlob[] = [];
   readonly #claims = new Claims();
   readonly #reader: ContentReader;
   readonly #writer: PackWriter;
@@ -198,6 +200,10 @@ class PackContentStore implements OpenContentStore {
     }
     this.#index.setPackSizes(unmet);
     return this.#index.lost();
+  }
+
+  get damagedIndexBlobs(): readonly DamagedBlob[] {
+    return this.#damagedIndexBlobs;
   }
 
   lost(): LostContents {
@@ -429,10 +435,17 @@ class PackContentStore implements OpenContentStore {
     const startedMs = environment.nowMs();
     const into = this.#index;
     const known = this.#knownIndexBlobs;
-    const { loaded } = await loadContentIndex(indexBlobs, { into, known, environment, signal });
+    const options = { into, known, environment, signal };
+    const { loaded, damaged } = await loadContentIndex(indexBlobs, options);
     for (const id of loaded) {
       known.add(id);
     }
+    const told = new Set(this.#damagedIndexBlobs.map(({ id }) => id));
+    for (const { id, error } of damaged.filter((blob) => !told.has(blob.id))) {
+      const message = `index blob ${id} is left out, contents may be missing until the index is recovered: ${error.message}`;
+      environment.log({ level: "warning", message });
+    }
+    this.#damagedIndexBlobs = damaged;
     this.#refreshedMs = startedMs;
   }
 

@@ -1,8 +1,9 @@
+import { utf8 } from "../base/bytes.ts";
 import type { CallOptions } from "../base/environment.ts";
 import { VarveError } from "../base/errors.ts";
 import type { BlobInfo, BlobStore } from "../blob/store.ts";
 import { openBlob, sealBlob } from "../format/sealed-blob.ts";
-import { parseEpochBlobName, setSuffix, uncompactedPrefix } from "./epoch-names.ts";
+import { epochMarkerId, setSuffix, uncompactedPrefix } from "./epoch-names.ts";
 import { type EpochSet, resolveEpochs } from "./epoch-set.ts";
 import type { IndexBlobs, IndexBlobsOptions } from "./index-blobs.ts";
 import { withRestarts } from "./restart.ts";
@@ -12,8 +13,9 @@ export function createEpochIndexBlobs(options: IndexBlobsOptions): IndexBlobs {
   const { store, sealer } = options;
   return {
     live: async ({ signal } = {}) => {
-      const { live, watermarkSeconds, writeEpoch } = await listEpochs(options, { signal });
-      return { blobs: live, watermarkSeconds, writeEpoch };
+      const found = await listEpochs(options, { signal });
+      const { live, spare, watermarkSeconds, writeEpoch } = found;
+      return { blobs: live, spare, watermarkSeconds, writeEpoch, damaged: [] };
     },
     read: async (id, { signal } = {}) => openBlob(id, await store.get(id, { signal }), sealer),
     write: (files, { sessionId, signal }) => writeIndex(options, { files, sessionId, signal }),
@@ -56,13 +58,12 @@ async function collect(
   return blobs;
 }
 
-async function currentEpoch(store: BlobStore, options: CallOptions): Promise<number> {
-  let epoch = 0;
-  for await (const { id } of store.list("xe", options)) {
-    const name = parseEpochBlobName(id);
-    epoch = name?.kind === "marker" ? Math.max(epoch, name.epoch) : epoch;
-  }
-  return epoch;
+/** All names are looked at, since a marker may be lost: what is written under an epoch that is settled is read by nobody. */
+async function currentEpoch(
+  store: BlobStore,
+  options: CallOptions,
+): Promise<Pick<EpochSet, "writeEpoch" | "markedEpoch">> {
+  return resolveEpochs(await collect(store, "x", options));
 }
 
 /**
@@ -77,11 +78,16 @@ async function writeIndex(
   let firstEpoch: number | undefined;
   for (;;) {
     const listedMs = environment.nowMs();
-    const epoch = await currentEpoch(store, { signal });
+    const { writeEpoch: epoch, markedEpoch } = await currentEpoch(store, { signal });
     firstEpoch ??= epoch;
+    if (markedEpoch < epoch) {
+      // Others go by the markers alone.
+      signal?.throwIfAborted();
+      await store.put(epochMarkerId(epoch), [utf8("epoch-marker")], { signal });
+    }
     const put = await putAll(options, { files, epoch, sessionId, signal });
     const isSlow = environment.nowMs() - listedMs > options.format.epochs.refreshFrequencyMs;
-    const after = await currentEpoch(store, { signal });
+    const { writeEpoch: after } = await currentEpoch(store, { signal });
     if (after <= (isSlow ? epoch : epoch + 1)) {
       return put;
     }

@@ -35,6 +35,29 @@ export function parseEpochBlobName(id: BlobId): EpochBlobName | undefined {
   }
 }
 
+// What sealed index blobs are called by whoever writes them; a name that was made by hand or by accident proves nothing.
+const SEALED_NAME = /_[0-9a-f]{32,64}-s[0-9a-f]+-c\d{1,9}$/;
+
+/**
+ * The write epoch that there must have been for an index blob of this name to be written (spec §4.5): compactions are of epochs that
+ * are two behind. -1 for names that prove nothing.
+ */
+export function provenEpoch(id: BlobId, name: EpochBlobName): number {
+  if (!SEALED_NAME.test(id)) {
+    return -1;
+  }
+  switch (name.kind) {
+    case "uncompacted":
+      return name.epoch;
+    case "single":
+      return name.epoch + 2;
+    case "range":
+      return name.last + 2;
+    default:
+      return -1;
+  }
+}
+
 export function epochMarkerId(epoch: number): BlobId {
   return parseBlobId(`xe${epoch}`);
 }

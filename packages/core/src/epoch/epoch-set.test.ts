@@ -58,6 +58,22 @@ describe("the live set", () => {
   });
 });
 
+describe("markers that are lost", () => {
+  const name = `_${"a".repeat(32)}-s0123456789abcdef`;
+  test.each([
+    ["a settled epoch is known by its compaction", `xe4 xs3${name}-c1 xn4${name}147-c1`, 5],
+    ["by a range", `xr0_9${name}-c1`, 11],
+    ["by what was written", `xe1 xn3${name}147-c1`, 3],
+    ["not by a name that nobody writes", "xe1 xn3_a xs7_s-s1-c1", 1],
+  ])("%s", (_, listed, epoch) => {
+    const { writeEpoch, live } = resolveEpochs(blobs(listed));
+    expect(writeEpoch).toBe(epoch);
+    expect(live.length).toBe(
+      listed.split(" ").filter((id) => id.endsWith("-c1")).length - (epoch === 1 ? 1 : 0),
+    );
+  });
+});
+
 describe("the chain of ranges", () => {
   test.each([
     ["the longest wins over the first step", "xr0_4_a xr0_2_b xr3_9_c", ["0-2", "3-9"]],

@@ -1,5 +1,5 @@
 import type { BlobInfo } from "../blob/store.ts";
-import { completeSet, parseEpochBlobName } from "./epoch-names.ts";
+import { completeSet, type EpochBlobName, parseEpochBlobName, provenEpoch } from "./epoch-names.ts";
 
 /** One range checkpoint: everything of the epochs `first` to `last`. */
 export interface EpochRange {
@@ -10,8 +10,13 @@ export interface EpochRange {
 
 /** What a listing of the `x` blobs means. */
 export interface EpochSet {
-  /** Index blobs are written under this epoch; epochs two or more before it are settled. */
+  /**
+   * Index blobs are written under this epoch; epochs two or more before it are settled. By the markers, or by the index blobs when
+   * these prove that a marker is lost.
+   */
   readonly writeEpoch: number;
+  /** By the markers alone. */
+  readonly markedEpoch: number;
   /** Unix seconds; 0 without a watermark. */
   readonly watermarkSeconds: number;
   /** The longest chain of range checkpoints from epoch 0 on. */
@@ -21,6 +26,8 @@ export interface EpochSet {
   readonly uncompacted: ReadonlyMap<number, readonly BlobInfo[]>;
   /** The blobs that a reader must merge, all of them and no others. */
   readonly live: readonly BlobInfo[];
+  /** Index blobs that were replaced by others, or are part of an incomplete set. */
+  readonly spare: readonly BlobInfo[];
 }
 
 /**
@@ -33,16 +40,20 @@ export function resolveEpochs(blobs: Iterable<BlobInfo>): EpochSet {
   const ranges = longestChain(named.ranges);
   const first = (ranges.at(-1)?.last ?? -1) + 1;
   const set = { ...named, ranges, singles };
+  const live = [
+    ...ranges.flatMap((range) => range.blobs),
+    ...blobsOfEpochs(set, { first, last: set.writeEpoch + 1 }),
+  ];
+  const liveIds = new Set(live.map(({ id }) => id));
   return {
     writeEpoch: set.writeEpoch,
+    markedEpoch: set.markedEpoch,
     watermarkSeconds: set.watermarkSeconds,
     ranges,
     singles,
     uncompacted: set.uncompacted,
-    live: [
-      ...ranges.flatMap((range) => range.blobs),
-      ...blobsOfEpochs(set, { first, last: set.writeEpoch + 1 }),
-    ],
+    live,
+    spare: named.all.filter(({ id }) => !liveIds.has(id)),
   };
 }
 
@@ -63,47 +74,59 @@ export function blobsOfEpochs(
 
 interface NamedBlobs {
   writeEpoch: number;
+  markedEpoch: number;
   watermarkSeconds: number;
   readonly uncompacted: Map<number, BlobInfo[]>;
   readonly singles: Map<number, BlobInfo[]>;
   readonly ranges: Map<string, { first: number; last: number; blobs: BlobInfo[] }>;
+  /** Everything that holds an index. */
+  readonly all: BlobInfo[];
 }
 
 function groupByName(blobs: Iterable<BlobInfo>): NamedBlobs {
   const named: NamedBlobs = {
     writeEpoch: 0,
+    markedEpoch: 0,
     watermarkSeconds: 0,
     uncompacted: new Map(),
     singles: new Map(),
     ranges: new Map(),
+    all: [],
   };
   for (const blob of blobs) {
     const name = parseEpochBlobName(blob.id);
-    switch (name?.kind) {
-      case "marker":
-        named.writeEpoch = Math.max(named.writeEpoch, name.epoch);
-        break;
-      case "watermark":
-        named.watermarkSeconds = Math.max(named.watermarkSeconds, name.seconds);
-        break;
-      case "uncompacted":
-        append(named.uncompacted, name.epoch, blob);
-        break;
-      case "single":
-        append(named.singles, name.epoch, blob);
-        break;
-      case "range": {
-        const key = `${name.first} ${name.last}`;
-        const range = named.ranges.get(key) ?? { first: name.first, last: name.last, blobs: [] };
-        range.blobs.push(blob);
-        named.ranges.set(key, range);
-        break;
-      }
-      case undefined:
-        break;
+    if (name?.kind === "marker") {
+      named.markedEpoch = Math.max(named.markedEpoch, name.epoch);
+    } else if (name?.kind === "watermark") {
+      named.watermarkSeconds = Math.max(named.watermarkSeconds, name.seconds);
+    } else if (name !== undefined) {
+      named.writeEpoch = Math.max(named.writeEpoch, provenEpoch(blob.id, name));
+      named.all.push(blob);
+      addIndexBlob(named, name, blob);
     }
   }
+  named.writeEpoch = Math.max(named.writeEpoch, named.markedEpoch);
   return named;
+}
+
+function addIndexBlob(named: NamedBlobs, name: EpochBlobName, blob: BlobInfo): void {
+  switch (name.kind) {
+    case "uncompacted":
+      append(named.uncompacted, name.epoch, blob);
+      break;
+    case "single":
+      append(named.singles, name.epoch, blob);
+      break;
+    case "range": {
+      const key = `${name.first} ${name.last}`;
+      const range = named.ranges.get(key) ?? { first: name.first, last: name.last, blobs: [] };
+      range.blobs.push(blob);
+      named.ranges.set(key, range);
+      break;
+    }
+    default:
+      break;
+  }
 }
 
 function append(groups: Map<number, BlobInfo[]>, key: number, blob: BlobInfo): void {

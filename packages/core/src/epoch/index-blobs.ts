@@ -1,4 +1,5 @@
 import type { CallOptions, Environment } from "../base/environment.ts";
+import type { DamagedBlob } from "../blob/damaged-blob.ts";
 import type { BlobId, BlobInfo, BlobStore } from "../blob/store.ts";
 import type { RepositoryFormat } from "../format/format.ts";
 import type { Sealer } from "../format/sealer.ts";
@@ -10,11 +11,7 @@ import { createLegacyIndexBlobs } from "./legacy-index-blobs.ts";
  * into an index file, and nothing is remembered between calls: storage is asked each time.
  */
 export interface IndexBlobs {
-  /**
-   * The blobs a reader must merge now, in no particular order; the deletion watermark in Unix seconds, 0 without one;
-   * the epoch that is written to, 0 without epochs. Throws a retryable `storage-failed` when listing takes too long to
-   * be trusted, time after time; without epochs also `corrupt`.
-   */
+  /** Throws a retryable `storage-failed` when listing takes too long to be trusted, time after time. */
   live(options?: CallOptions): Promise<LiveIndexBlobs>;
   /** The decrypted index file. Throws `blob-not-found` when it was cleaned up meanwhile, `corrupt`. */
   read(id: BlobId, options?: CallOptions): Promise<Uint8Array>;
@@ -30,9 +27,16 @@ export interface IndexBlobs {
 }
 
 export interface LiveIndexBlobs {
+  /** The blobs a reader must merge now, in no particular order. */
   readonly blobs: readonly BlobInfo[];
+  /** Index blobs that are still there though others have replaced them: what is left of those that are damaged. */
+  readonly spare: readonly BlobInfo[];
+  /** Unix seconds; 0 without a watermark. */
   readonly watermarkSeconds: number;
+  /** The epoch that is written to, 0 without epochs. */
   readonly writeEpoch: number;
+  /** Logs of compactions that cannot be read; what they replaced is merged, too. */
+  readonly damaged: readonly DamagedBlob[];
 }
 
 export interface IndexBlobsOptions {

@@ -2,10 +2,11 @@ import { forEachLimit } from "../base/concurrency.ts";
 import { PARALLEL_READS } from "../base/budget.ts";
 import type { CallOptions } from "../base/environment.ts";
 import { JsonRecord } from "../base/json.ts";
+import { damageOf, type DamagedBlob } from "../blob/damaged-blob.ts";
 import { getIfPresent } from "../blob/get-if-present.ts";
 import type { BlobId, BlobInfo } from "../blob/store.ts";
 import { openBlob, sealBlob } from "../format/sealed-blob.ts";
-import type { IndexBlobs, IndexBlobsOptions } from "./index-blobs.ts";
+import type { IndexBlobs, IndexBlobsOptions, LiveIndexBlobs } from "./index-blobs.ts";
 
 /** Plain text, there to stop clients older than epochs (spec §1.1). */
 const POISON_ID =
@@ -16,8 +17,8 @@ export function createLegacyIndexBlobs(options: IndexBlobsOptions): IndexBlobs {
   const { store, sealer } = options;
   return {
     live: async ({ signal } = {}) => {
-      const blobs = await activeBlobs(options, { signal });
-      return { blobs, watermarkSeconds: 0, writeEpoch: 0 };
+      const found = await activeBlobs(options, { signal });
+      return { ...found, watermarkSeconds: 0, writeEpoch: 0 };
     },
     read: async (id, { signal } = {}) => openBlob(id, await store.get(id, { signal }), sealer),
     write: async (files, { sessionId, signal }) => {
@@ -35,7 +36,7 @@ export function createLegacyIndexBlobs(options: IndexBlobsOptions): IndexBlobs {
 async function activeBlobs(
   options: IndexBlobsOptions,
   { signal }: CallOptions,
-): Promise<readonly BlobInfo[]> {
+): Promise<Pick<LiveIndexBlobs, "blobs" | "spare" | "damaged">> {
   const { store } = options;
   // Before the logs: the output of a compaction that a later listing shows may be missing here, and then its inputs
   // are still taken.
@@ -46,24 +47,35 @@ async function activeBlobs(
     }
   }
   const compactions: Compaction[] = [];
+  const damaged: DamagedBlob[] = [];
   await forEachLimit(
     store.list("m", { signal }),
     { limit: PARALLEL_READS, signal },
     async ({ id }) => {
-      const compaction = await readCompaction(options, id, { signal });
+      const compaction = await readCompaction(options, id, { signal }).catch((cause: unknown) => {
+        const error = damageOf(cause);
+        if (error === undefined) {
+          throw cause;
+        }
+        damaged.push({ id, error });
+        return undefined;
+      });
       if (compaction?.outputs.every((output) => active.has(output))) {
         compactions.push(compaction);
       }
     },
   );
+  const spare: BlobInfo[] = [];
   for (const { inputs, outputs } of compactions) {
     for (const input of inputs) {
-      if (!outputs.includes(input)) {
+      const blob = active.get(input);
+      if (blob !== undefined && !outputs.includes(input)) {
         active.delete(input);
+        spare.push(blob);
       }
     }
   }
-  return [...active.values()];
+  return { blobs: [...active.values()], spare, damaged };
 }
 
 /** What the log of one compaction says. */

@@ -25,16 +25,24 @@ function infoOf(id: string, changes: Partial<ContentInfo> = {}): ContentInfo {
 }
 
 /** Index blobs that a test holds in its hands. */
-function heldBlobs(files: Record<string, Uint8Array>, options: { watermarkSeconds?: number } = {}) {
-  const held = new Map(Object.entries(files).map(([id, bytes]) => [parseBlobId(id), bytes]));
+function heldBlobs(
+  files: Record<string, Uint8Array>,
+  options: { watermarkSeconds?: number; spare?: Record<string, Uint8Array> } = {},
+) {
+  const blobsOf = (files: Record<string, Uint8Array>) =>
+    new Map(Object.entries(files).map(([id, bytes]) => [parseBlobId(id), bytes]));
+  const held = blobsOf(files);
+  const spare = blobsOf(options.spare ?? {});
   const reads: BlobId[] = [];
   let reading = 0;
   let mostReading = 0;
   const indexBlobs: IndexBlobs = {
     live: async () => ({
       blobs: Array.from(held, ([id, bytes]) => ({ id, size: bytes.length, mtimeMs: 0 })),
+      spare: Array.from(spare, ([id, bytes]) => ({ id, size: bytes.length, mtimeMs: 0 })),
       watermarkSeconds: options.watermarkSeconds ?? 0,
       writeEpoch: 0,
+      damaged: [],
     }),
     read: async (id) => {
       reads.push(id);
@@ -44,7 +52,7 @@ function heldBlobs(files: Record<string, Uint8Array>, options: { watermarkSecond
         await Promise.resolve();
       }
       reading -= 1;
-      const bytes = held.get(id);
+      const bytes = held.get(id) ?? spare.get(id);
       if (bytes === undefined || bytes.length === 0) {
         held.delete(id);
         throw new VarveError("blob-not-found", `no ${id}`);
@@ -64,8 +72,8 @@ async function load(
 ) {
   const environment = seededEnvironment({ seed: 1, startMs: 0 });
   const into = options.into ?? createContentIndex();
-  const { loaded } = await loadContentIndex(indexBlobs, { ...options, into, environment });
-  return { loaded, into, sleptMs: environment.nowMs() };
+  const { loaded, damaged } = await loadContentIndex(indexBlobs, { ...options, into, environment });
+  return { loaded, damaged, into, sleptMs: environment.nowMs() };
 }
 
 describe("loading", () => {
@@ -116,18 +124,32 @@ describe("loading", () => {
       live: async () => {
         attempts += 1;
         const blobs = [{ id: parseBlobId("ghost"), size: 1, mtimeMs: 0 }];
-        return { blobs, watermarkSeconds: 0, writeEpoch: 0 };
+        return { blobs, spare: [], watermarkSeconds: 0, writeEpoch: 0, damaged: [] };
       },
     };
     await expect(load(haunted)).rejects.toSatisfy((error) => isVarveError(error, "blob-not-found"));
     expect(attempts).toBe(10);
   });
-  test("names the blob whose file is corrupt", async () => {
-    const { indexBlobs } = heldBlobs({ bad: new Uint8Array([2, 0, 0]) });
-    await expect(load(indexBlobs)).rejects.toMatchObject({
-      code: "corrupt",
-      message: expect.stringContaining("index blob bad: "),
-    });
+  test("names the blob whose file is corrupt, and takes the others", async () => {
+    const good = fileOf(infoOf("00"));
+    const { indexBlobs } = heldBlobs({ bad: new Uint8Array([2, 0, 0]), good });
+    const { loaded, damaged, into } = await load(indexBlobs);
+    expect(damaged).toMatchObject([
+      {
+        id: "bad",
+        error: { code: "corrupt", message: expect.stringMatching(/^index blob bad: /) },
+      },
+    ]);
+    expect([loaded, into.count]).toEqual([["good"], 1]);
+  });
+  test("takes what a damaged blob has replaced, and only then", async () => {
+    const spare = { old: fileOf(infoOf("01")), worse: new Uint8Array([2]) };
+    const good = fileOf(infoOf("00"));
+    expect((await load(heldBlobs({ good }, { spare }).indexBlobs)).loaded).toEqual(["good"]);
+    const { indexBlobs } = heldBlobs({ bad: new Uint8Array([2, 0, 0]), good }, { spare });
+    const { loaded, damaged } = await load(indexBlobs);
+    expect(loaded.toSorted()).toEqual(["good", "old"]);
+    expect(damaged.map(({ id }) => id)).toEqual(["bad"]);
   });
   test("stops when aborted, with the signal's reason", async () => {
     const { indexBlobs, reads } = heldBlobs({ a: fileOf(infoOf("00")) });

@@ -2,6 +2,7 @@ import { PARALLEL_READS, READ_AHEAD_BYTES } from "../base/budget.ts";
 import { forEachLimit, Semaphore } from "../base/concurrency.ts";
 import type { CallOptions, Environment } from "../base/environment.ts";
 import { isVarveError, VarveError } from "../base/errors.ts";
+import { damageOf, type DamagedBlob } from "../blob/damaged-blob.ts";
 import type { BlobId, BlobInfo } from "../blob/store.ts";
 import type { ContentIndex } from "../index/content-index.ts";
 import type { IndexBlobs } from "./index-blobs.ts";
@@ -10,7 +11,8 @@ import { withRestarts } from "./restart.ts";
 /**
  * Merges all live index blobs but the `known` ones into `into` and sets its watermark; gives the ids that were merged.
  * Starts again when a blob vanishes meanwhile (spec §4.5). After a failure `into` may hold some of the blobs: merging
- * them again does no harm. Throws `corrupt` naming the blob, and what storage threw.
+ * them again does no harm. One that is damaged does not hide the others, unlike in Kopia: it is named in the result, and whatever
+ * it had replaced is merged if it is still there. Throws what storage threw.
  */
 export async function loadContentIndex(
   indexBlobs: IndexBlobs,
@@ -19,24 +21,39 @@ export async function loadContentIndex(
     known?: ReadonlySet<BlobId> | undefined;
     environment: Environment;
   },
-): Promise<{ loaded: BlobId[] }> {
+): Promise<{ loaded: BlobId[]; damaged: DamagedBlob[] }> {
   const { into, known, environment, signal } = options;
   const loaded = new Set<BlobId>();
+  const damaged = new Map<BlobId, DamagedBlob>();
   const budget = new Semaphore(READ_AHEAD_BYTES);
   const load = async ({ id, size }: BlobInfo): Promise<void> => {
     await budget.acquire(size, { signal });
     try {
       addFile(into, { id, bytes: await indexBlobs.read(id, { signal }) });
       loaded.add(id);
+    } catch (cause) {
+      const error = damageOf(cause);
+      if (error === undefined) {
+        throw cause;
+      }
+      damaged.set(id, { id, error });
     } finally {
       budget.release(size);
     }
   };
   return withRestarts({ environment, signal }, async () => {
     const live = await indexBlobs.live({ signal });
-    const wanted = live.blobs.filter(({ id }) => known?.has(id) !== true && !loaded.has(id));
+    const isWanted = ({ id }: BlobInfo): boolean => known?.has(id) !== true && !loaded.has(id);
+    const parallel = { limit: PARALLEL_READS, signal };
+    damaged.clear();
+    let bad = live.damaged;
     try {
-      await forEachLimit(wanted, { limit: PARALLEL_READS, signal }, load);
+      await forEachLimit(live.blobs.filter(isWanted), parallel, load);
+      bad = [...bad, ...damaged.values()];
+      if (bad.length > 0) {
+        // Entries may come back that a compaction has left out: contents that are there for longer than they need be.
+        await forEachLimit(live.spare.filter(isWanted), parallel, load);
+      }
     } catch (error) {
       if (isVarveError(error, "blob-not-found")) {
         return { restart: error };
@@ -44,7 +61,7 @@ export async function loadContentIndex(
       throw error;
     }
     into.setWatermark(live.watermarkSeconds);
-    return { done: { loaded: [...loaded] } };
+    return { done: { loaded: [...loaded], damaged: [...bad] } };
   });
 }
 

@@ -3,6 +3,7 @@ import type { Codec } from "../compression/codec.ts";
 import type { ObjectId } from "../object/object-id.ts";
 import { compileNamePattern } from "../policy/ignore-pattern.ts";
 import { loadPolicyTree } from "../policy/policy-tree.ts";
+import { requireWholeIndex } from "../repository/damage.ts";
 import type { Repository } from "../repository/repository.ts";
 import type { DirectoryEntry } from "../snapshot/entry.ts";
 import {
@@ -43,7 +44,7 @@ const DAMAGE: ReadonlySet<ErrorCode> = new Set([
 const FLUSH_INTERVAL_MS = 10 * 60 * 1000;
 
 /**
- * Throws `manifest-not-found`, `read-only`, `invalid-argument`, what storage throws, the signal's reason, and, where the handling is
+ * Throws `manifest-not-found`, `read-only`, `invalid-argument`, `corrupt` when a part of the index cannot be read, what storage throws, the signal's reason, and, where the handling is
  * `fail`, the code of the damage; then nothing is changed.
  */
 export async function fixSnapshots(
@@ -55,6 +56,7 @@ export async function fixSnapshots(
   const isRemoved = removalRule(options);
   await repository.refresh({ signal });
   if (commit) {
+    requireWholeIndex(repository, "nothing is taken out of snapshots");
     await repository.contents.auditPacks({ signal }); // what is lost must be written anew
   }
   const run = new FixRun(options);

@@ -100,8 +100,8 @@ const NEW_OUTER = { tool: "varve", buildVersion: "", buildInfo: "" };
 const WHAT = "kopia.repository";
 
 /**
- * Parses and decrypts `kopia.repository` and, if there is one, `kopia.blobcfg`. Throws `corrupt` for bytes that are
- * no such thing, `wrong-password`, and `format-unsupported` naming the version, algorithm or feature that is not known.
+ * Parses and decrypts `kopia.repository` and, if there is one, `kopia.blobcfg`; damage of the latter is told in the result.
+ * Throws `corrupt` for bytes that are no such thing, `wrong-password`, and `format-unsupported` naming the version, algorithm or feature that is not known.
  */
 export async function unlockFormat(
   formatBlob: Uint8Array,
@@ -124,6 +124,7 @@ export async function unlockFormat(
     ...keys,
     keyDerivation: outer.keyDerivation,
     retention: config?.retention,
+    blobConfigDamage: config?.damage,
     rawFormatBlob: formatBlob.slice(),
     stored: {
       outer: outer.json,
@@ -133,7 +134,7 @@ export async function unlockFormat(
   };
 }
 
-/** The same repository under another password. Throws `unsupported` where packs hold copies of the format blob (version 1). */
+/** The same repository under another password. Throws `corrupt` while `kopia.blobcfg` is damaged, and `unsupported` where packs hold copies of the format blob (version 1). */
 export async function withPassword(
   format: RepositoryFormat,
   newPassword: string,
@@ -142,6 +143,7 @@ export async function withPassword(
   if (!format.enablePasswordChange) {
     throw new VarveError("unsupported", "the password of this repository cannot be changed");
   }
+  requireBlobConfig(format);
   checkNewPassword(newPassword);
   return { ...format, formatKey: await deriveFormatKey(format, newPassword, crypto) };
 }
@@ -155,14 +157,18 @@ export interface ParameterChanges {
   readonly requiredFeatures?: readonly RequiredFeature[] | undefined;
 }
 
-/** The same repository with other parameters for what is written from now on. Throws `invalid-argument` as {@link createFormat} does. */
+/** The same repository with other parameters for what is written from now on. Throws `invalid-argument` as {@link createFormat} does, and `corrupt` while `kopia.blobcfg` is damaged unless `retention` is among the changes. */
 export function withParameters(
   format: RepositoryFormat,
   changes: ParameterChanges,
 ): RepositoryFormat {
   const { retention } = changes;
+  if (retention === undefined) {
+    requireBlobConfig(format);
+  }
   const changed = {
     ...format,
+    blobConfigDamage: undefined,
     maxPackSize: changes.maxPackSizeBytes ?? format.maxPackSize,
     indexVersion: changes.indexVersion ?? format.indexVersion,
     epochs: { ...format.epochs, ...changes.epochs },
@@ -218,18 +224,26 @@ function openBlobConfig(
   blobConfig: Uint8Array,
   keys: { formatKey: Uint8Array; uniqueId: Uint8Array },
   crypto: Crypto,
-): ReturnType<typeof decodeBlobConfig> {
+): Partial<ReturnType<typeof decodeBlobConfig>> & { readonly damage?: VarveError } {
   try {
     return decodeBlobConfig(blobConfig, keys, crypto);
   } catch (cause) {
     if (!isVarveError(cause, "corrupt")) {
       throw cause;
     }
-    throw new VarveError(
+    const damage = new VarveError(
       "corrupt",
-      "kopia.blobcfg does not open with the key that opens kopia.repository: it is damaged, or a change of password was cut short",
+      "kopia.blobcfg does not open with the key that opens kopia.repository: it is damaged, or a change of password was cut short; set the retention mode anew",
       { cause },
     );
+    return { damage };
+  }
+}
+
+/** What cannot be read must not be written as if it were off. */
+function requireBlobConfig({ blobConfigDamage }: RepositoryFormat): void {
+  if (blobConfigDamage !== undefined) {
+    throw blobConfigDamage;
   }
 }
 

@@ -106,15 +106,25 @@ describe("unlocking", () => {
     }
   });
 
-  test("does not take a configuration under another key, or an unknown retention mode", async () => {
+  test("opens beside a configuration under another key, but does not write it as if it were off", async () => {
+    const format = await createFormat({ password }, quickDeps);
+    const other = await withPassword(format, "other", quickCrypto);
+    const blobConfig = encodeBlobConfig(other, quickDeps);
+    const blob = encodeFormatBlob(format, quickDeps);
+    const opened = await unlockFormat(blob, { password, crypto: quickCrypto, blobConfig });
+    expect(opened).toMatchObject({ retention: undefined, blobConfigDamage: { code: "corrupt" } });
+    await expect(withPassword(opened, "new", quickCrypto)).rejects.toMatchObject({
+      code: "corrupt",
+    });
+    expect(() => withParameters(opened, { indexVersion: 1 })).toThrow(/damaged/);
+    expect(withParameters(opened, { retention: null }).blobConfigDamage).toBeUndefined();
+  });
+
+  test("does not take an unknown retention mode", async () => {
     const format = await createFormat({ password }, quickDeps);
     const blob = encodeFormatBlob(format, quickDeps);
     const unlock = (blobConfig: Uint8Array) =>
       unlockFormat(blob, { password, crypto: quickCrypto, blobConfig });
-    const other = await withPassword(format, "other", quickCrypto);
-    await expect(unlock(encodeBlobConfig(other, quickDeps))).rejects.toMatchObject({
-      code: "corrupt",
-    });
     const json = encodeJson({ retentionMode: "EVER", retentionPeriod: 1e15 });
     await expect(unlock(sealWithFormatKey(json, format, quickDeps))).rejects.toMatchObject({
       code: "format-unsupported",

@@ -1,3 +1,4 @@
+import type { VarveError } from "../base/errors.ts";
 import { type BlobId, parseBlobId } from "../blob/store.ts";
 
 export const FORMAT_BLOB: BlobId = parseBlobId("kopia.repository");
@@ -30,6 +31,8 @@ export interface RepositoryFormat {
   readonly requiredFeatures: readonly RequiredFeature[];
   /** Object lock for new blobs, from `kopia.blobcfg`. */
   readonly retention?: BlobRetention | undefined;
+  /** Why `kopia.blobcfg` could not be read: then there may or may not be a retention. */
+  readonly blobConfigDamage?: VarveError | undefined;
   /** `kopia.repository` as it lies in storage, empty until it does: version 1 packs start with it (spec §2.5). */
   readonly rawFormatBlob: Uint8Array;
   /** The JSON that was read: rewrites carry on what varve does not know of it. */

@@ -1,8 +1,10 @@
 import { forEachLimit } from "../base/concurrency.ts";
 import type { CallOptions } from "../base/environment.ts";
+import { damageOf } from "../blob/damaged-blob.ts";
 import type { BlobId, BlobInfo, BlobStore } from "../blob/store.ts";
 import { sessionIdOf, readSessionMarker } from "../content/session.ts";
 import type { Sealer } from "../format/sealer.ts";
+import { requireWholeIndex } from "../repository/damage.ts";
 import type { Repository } from "../repository/repository.ts";
 import { CUTOFF_SLACK_MS, type SafetyMargins } from "./safety.ts";
 
@@ -29,7 +31,7 @@ export interface DeletePacksOptions extends CallOptions {
 
 const DELETES_IN_FLIGHT = 16;
 
-/** Throws `corrupt` when a session marker cannot be read: what it protects is unknown. */
+/** Throws `corrupt` while a part of the index cannot be read. */
 export async function deleteUnreferencedPacks(
   repository: Repository,
   options: DeletePacksOptions,
@@ -41,6 +43,7 @@ export async function deleteUnreferencedPacks(
   const candidates = await listUnreferenced(repository, options);
   const sessions = await liveSessions(store, options);
   await repository.refresh({ signal });
+  requireWholeIndex(repository, "no packs are deleted");
   const named = packsInIndex(repository, options);
   const report = { blobs: 0, bytes: 0, kept: { blobs: 0, bytes: 0 } };
   const doomed = candidates.filter(({ id, size, mtimeMs }) => {
@@ -99,8 +102,15 @@ async function liveSessions(
   { startMs, margins, sealer, signal }: DeletePacksOptions,
 ): Promise<ReadonlySet<string>> {
   const live = new Set<string>();
-  for await (const { id } of store.list("s", { signal })) {
-    const marker = await readSessionMarker(store, id, { sealer, signal });
+  for await (const { id, mtimeMs } of store.list("s", { signal })) {
+    const marker = await readSessionMarker(store, id, { sealer, signal }).catch((error) => {
+      // Its name says whose packs it protects, and its time since when at the latest.
+      const sessionId = sessionIdOf(id);
+      if (damageOf(error) === undefined || sessionId === undefined) {
+        throw error;
+      }
+      return { sessionId, checkpointMs: mtimeMs };
+    });
     if (marker !== undefined && startMs - marker.checkpointMs < margins.sessionExpiryMs) {
       live.add(marker.sessionId);
     }

@@ -20,6 +20,9 @@ export function mayDeletePacks(
 ): boolean {
   const rewrittenMs = lastEndMs(schedule, REWRITES);
   const delayMs = margins.minRewriteToDeletionMs;
+  if (schedule.damage !== undefined && delayMs > 0) {
+    return false; // a rewrite may have ended a moment ago; the next run knows that none has since
+  }
   return rewrittenMs === undefined || delayMs === 0 || nowMs - rewrittenMs >= delayMs;
 }
 

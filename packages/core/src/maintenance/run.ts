@@ -15,6 +15,7 @@ import {
 import { cleanUpLegacyIndexes, compactLegacyIndexes } from "../epoch/compact-legacy.ts";
 import { retainingStore } from "../format/retaining-store.ts";
 import { createSealer } from "../format/sealer.ts";
+import { requireWholeIndex } from "../repository/damage.ts";
 import type { Repository } from "../repository/repository.ts";
 import { cleanUpLogs } from "./clean-up-logs.ts";
 import { deleteUnreferencedPacks } from "./delete-packs.ts";
@@ -75,7 +76,8 @@ export interface MaintenanceReport {
 }
 
 /**
- * Throws `not-owner`, `read-only`, `storage-failed` when clocks differ too much, what a step throws, and the signal's reason.
+ * Throws `not-owner`, `read-only`, `corrupt` while a part of the index cannot be read, `storage-failed` when clocks differ too
+ * much, what a step throws, and the signal's reason.
  * Discards nothing that is pending: it is flushed with the rest.
  */
 export async function runMaintenance(
@@ -90,6 +92,7 @@ export async function runMaintenance(
     return { mode: "none", tasks: [] };
   }
   await repository.refresh({ signal });
+  requireWholeIndex(repository, "maintenance does not run");
   const parameters = await getMaintenance(repository, { signal });
   requireOwner(repository, parameters, force);
   const { format, environment } = repository;
@@ -97,6 +100,10 @@ export async function runMaintenance(
   const store = retainingStore(repository.blobs, { retention: format.retention, environment });
   const deps: ScheduleDeps = { store, format, crypto, environment };
   const schedule = await readSchedule(deps, { signal });
+  if (schedule.damage !== undefined) {
+    const message = `the history of maintenance is damaged and begins anew: ${schedule.damage.message}`;
+    environment.log({ level: "warning", message });
+  }
   const mode = asked === "auto" ? dueMode(schedule, parameters, environment.nowMs()) : asked;
   if (mode === "none") {
     return { mode, tasks: [] };

@@ -2,7 +2,7 @@ import { readFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import fc from "fast-check";
 import { expect, test } from "vitest";
-import { isVarveError } from "../base/errors.ts";
+import { VarveError } from "../base/errors.ts";
 import { openFileSystemStore } from "../blob/filesystem-store.ts";
 import { createMemoryStore } from "../blob/memory-store.ts";
 import { openCrypto } from "../crypto/registry.ts";
@@ -44,7 +44,7 @@ test.each([
   expect(await readSchedule({ ...golden, store, crypto })).toEqual(schedule);
 });
 
-test("a damaged schedule is corrupt and nothing else, whatever it holds", async () => {
+test("a damaged schedule is a new history that says so, whatever it holds", async () => {
   const golden = await openGolden("v3-default", "small 1");
   const sealed = readFileSync(`${golden.path}/kopia.maintenance.f`);
   await fc.assert(
@@ -58,8 +58,8 @@ test("a damaged schedule is corrupt and nothing else, whatever it holds", async 
       async (bytes) => {
         const store = createMemoryStore({ environment });
         await store.put(MAINTENANCE_BLOB, [new Uint8Array(bytes)]);
-        const error = await readSchedule({ ...golden, store, crypto }).catch((e: unknown) => e);
-        expect(isVarveError(error, "corrupt")).toBe(true);
+        const { runs, damage } = await readSchedule({ ...golden, store, crypto });
+        expect([runs.size, damage?.code]).toEqual([0, "corrupt"]);
       },
     ),
     { seed: 1, numRuns: 100 },
@@ -103,6 +103,11 @@ test.each([
 
 test.each([
   ["no rewrite", history(), true],
+  [
+    "a history that was lost",
+    { ...history(), damage: new VarveError("corrupt", "it is damaged") },
+    false,
+  ],
   ["half an hour after a rewrite", history(["full-rewrite-contents", 99.5]), false],
   [
     "half an hour after a rewrite that failed",

@@ -1,6 +1,8 @@
 import type { CallOptions, Environment } from "../base/environment.ts";
+import type { VarveError } from "../base/errors.ts";
 import { encodeJson, JsonRecord, parseJson } from "../base/json.ts";
 import { formatTimeNs, msToNs, nsToMs, parseTimeNs } from "../base/time.ts";
+import { damageOf } from "../blob/damaged-blob.ts";
 import { getIfPresent } from "../blob/get-if-present.ts";
 import { type BlobId, type BlobInfo, type BlobStore, parseBlobId } from "../blob/store.ts";
 import { NONCE_SIZE } from "../crypto/aead.ts";
@@ -47,6 +49,8 @@ export interface MaintenanceSchedule {
   readonly nextQuickMs: number;
   /** By task, newest first. */
   readonly runs: ReadonlyMap<string, readonly TaskRun[]>;
+  /** Why the blob could not be read: then this is a new history, and what was done lately is not known. */
+  readonly damage?: VarveError | undefined;
 }
 
 const MAX_RUNS_PER_TASK = 50;
@@ -82,7 +86,7 @@ export interface ScheduleDeps {
   readonly environment: Environment;
 }
 
-/** An empty schedule when maintenance has never run. Throws `corrupt`. */
+/** An empty schedule when maintenance has never run, and when the blob is damaged. */
 export async function readSchedule(
   deps: Omit<ScheduleDeps, "environment">,
   { signal }: CallOptions = {},
@@ -92,7 +96,15 @@ export async function readSchedule(
     return EMPTY;
   }
   const keys = deriveMaintenanceKeys(deps.crypto, deps.format);
-  return scheduleFromJson(parseJson(deps.crypto.openAesGcm({ ...keys, sealed }), WHAT));
+  try {
+    return scheduleFromJson(parseJson(deps.crypto.openAesGcm({ ...keys, sealed }), WHAT));
+  } catch (error) {
+    const damage = damageOf(error);
+    if (damage === undefined) {
+      throw error;
+    }
+    return { ...EMPTY, damage };
+  }
 }
 
 /** Replaces the blob; the result carries storage's time. */

@@ -1,6 +1,7 @@
 import { type ErrorCode, VarveError } from "../base/errors.ts";
 import type { CallOptions } from "../base/environment.ts";
 import { type ContentId, contentPrefix } from "../index/content-id.ts";
+import { requireWholeIndex } from "../repository/damage.ts";
 import type { Repository } from "../repository/repository.ts";
 import { listSnapshots } from "../snapshot/snapshots.ts";
 import type { IdSet } from "../verify/id-set.ts";
@@ -98,6 +99,7 @@ async function contentsInUse(
   repository: Repository,
   { signal }: CallOptions,
 ): Promise<{ snapshots: number; inUse: IdSet; missing: number }> {
+  requireWholeIndex(repository, "nothing is collected");
   const { snapshots, damaged } = await listSnapshots(repository, {}, { signal });
   const [badContent] = repository.manifests.damaged;
   const [badManifest] = damaged;

@@ -13,7 +13,7 @@ export interface MaintenanceStatus {
   readonly schedule: MaintenanceSchedule;
 }
 
-/** Who maintains the repository, when next, and what was done. Throws `corrupt`. */
+/** Who maintains the repository, when next, and what was done. */
 export async function maintenanceStatus(
   repository: Repository,
   { signal }: CallOptions = {},

@@ -2,9 +2,10 @@ import { PARALLEL_READS } from "../base/budget.ts";
 import { toHex } from "../base/bytes.ts";
 import { forEachLimit, Semaphore } from "../base/concurrency.ts";
 import type { CallOptions, Environment } from "../base/environment.ts";
-import { errorMessage, isVarveError, VarveError } from "../base/errors.ts";
+import { errorMessage, VarveError } from "../base/errors.ts";
 import { goJsonText } from "../base/json.ts";
 import { msToNs } from "../base/time.ts";
+import { damageOf } from "../blob/damaged-blob.ts";
 import type { Codec, Codecs } from "../compression/codec.ts";
 import type { ContentStore } from "../content/content-store.ts";
 import type { ContentId } from "../index/content-id.ts";
@@ -159,7 +160,8 @@ class ContentManifestStore implements ManifestStore {
     const entries = this.#live();
     const size = entries.reduce((sum, entry) => sum + entry.data.length, 0);
     // A tombstone may be for something in a content that cannot be read now.
-    if (this.#damaged.length > 0 || entries.length === 0 || size > MAX_MANIFEST_BYTES / 4) {
+    const isAllKnown = this.#damaged.length + this.#contents.damagedIndexBlobs.length === 0;
+    if (!isAllKnown || entries.length === 0 || size > MAX_MANIFEST_BYTES / 4) {
       return false;
     }
     const replaced = [...this.#loaded.keys()];
@@ -210,7 +212,8 @@ class ContentManifestStore implements ManifestStore {
         const what = `manifest content ${contentId}`;
         this.#loaded.set(contentId, decodeManifestContent(content, { gzip: this.#gzip, what }));
       } catch (error) {
-        if (!isDamage(error)) {
+        // A storage that does not answer is no damage: leaving manifests out then would let their snapshots be collected.
+        if (damageOf(error) === undefined) {
           throw error;
         }
         damaged.push({ contentId, reason: errorMessage(error) });
@@ -278,11 +281,6 @@ class ContentManifestStore implements ManifestStore {
       throw new VarveError("read-only", "the repository was opened read-only");
     }
   }
-}
-
-/** A storage that does not answer is no damage: leaving manifests out then would let their snapshots be collected. */
-function isDamage(error: unknown): boolean {
-  return isVarveError(error, "corrupt") || isVarveError(error, "format-unsupported");
 }
 
 function infoOf({ id, labels, modifiedNs }: ManifestEntry): ManifestInfo {

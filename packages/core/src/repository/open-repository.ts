@@ -1,12 +1,13 @@
 import { type CallOptions, type Environment, systemEnvironment } from "../base/environment.ts";
 import { type MemoryPlan, planMemory } from "../base/memory-plan.ts";
+import type { DamagedBlob } from "../blob/damaged-blob.ts";
 import type { BlobStore } from "../blob/store.ts";
 import type { Codecs } from "../compression/codec.ts";
 import { openCodecs } from "../compression/registry.ts";
 import { type OpenContentStore, openContentStore } from "../content/open-content-store.ts";
 import { type Crypto, openCrypto } from "../crypto/registry.ts";
 import { createIndexBlobs } from "../epoch/index-blobs.ts";
-import type { RepositoryFormat } from "../format/format.ts";
+import { BLOB_CONFIG, type RepositoryFormat } from "../format/format.ts";
 import { readRepositoryFormat } from "../format/read-format.ts";
 import { retainingStore } from "../format/retaining-store.ts";
 import { createSealer } from "../format/sealer.ts";
@@ -16,6 +17,7 @@ import { openObjectStore } from "../object/open-object-store.ts";
 import { createExecutor } from "../pipeline/create-executor.ts";
 import type { Executor } from "../pipeline/executor.ts";
 import { refuseUpgradeLock, watchFormat } from "./format-watch.ts";
+import type { RepositoryDamage } from "./damage.ts";
 import type { ClientIdentity, Repository } from "./repository.ts";
 import { repositorySplitters } from "./repository-splitters.ts";
 
@@ -49,8 +51,9 @@ export interface OpenRepositoryOptions extends CallOptions {
 
 /**
  * The store stays the caller's, to be wrapped in `retryStore` by whoever wants retries, and to be disposed of after the
- * repository. Throws `not-a-repository`, `wrong-password`, `corrupt`, `invalid-argument` for a ceiling that is too low, and
- * `format-unsupported` for what varve does not know and while an upgrade has locked the repository.
+ * repository. Damaged blobs are left out and named in `damage`, but for the format blob: that is `corrupt`. Throws
+ * `not-a-repository`, `wrong-password`, `invalid-argument` for a ceiling that is too low, and `format-unsupported` for what varve
+ * does not know and while an upgrade has locked the repository.
  */
 export async function openRepository(
   store: BlobStore,
@@ -78,6 +81,10 @@ export async function openWithFormat(
   const readOnly = options.readOnly ?? false;
   refuseUpgradeLock(format, environment);
   warnOfFeatures(format, environment);
+  if (format.blobConfigDamage !== undefined) {
+    const message = `new blobs will not be locked: ${format.blobConfigDamage.message}`;
+    environment.log({ level: "warning", message });
+  }
   const memory = planMemory({
     limitBytes: options.maxMemoryBytes,
     workers: options.workers ?? 0,
@@ -139,7 +146,10 @@ async function openScratch({ scratchDirectory }: OpenRepositoryOptions): Promise
   return openScratchFile(scratchDirectory);
 }
 
-type Wired = Omit<Repository, "refresh" | "flush" | "contents" | typeof Symbol.asyncDispose> & {
+type Wired = Omit<
+  Repository,
+  "refresh" | "flush" | "contents" | "damage" | typeof Symbol.asyncDispose
+> & {
   readonly contents: OpenContentStore;
   readonly ownsExecutor: boolean;
 };
@@ -174,6 +184,28 @@ class OpenRepository implements Repository {
     this.environment = wired.environment;
     this.client = wired.client;
     this.#ownsExecutor = wired.ownsExecutor;
+  }
+
+  get damage(): readonly RepositoryDamage[] {
+    const { blobConfigDamage } = this.format;
+    const damage = (kind: RepositoryDamage["kind"], { id, error }: DamagedBlob) => ({
+      kind,
+      name: id,
+      code: error.code,
+      message: error.message,
+    });
+    return [
+      ...(blobConfigDamage === undefined
+        ? []
+        : [damage("blob-config", { id: BLOB_CONFIG, error: blobConfigDamage })]),
+      ...this.contents.damagedIndexBlobs.map((blob) => damage("index", blob)),
+      ...this.manifests.damaged.map(({ contentId, reason }) => ({
+        kind: "manifests" as const,
+        name: contentId,
+        code: "corrupt" as const,
+        message: reason,
+      })),
+    ];
   }
 
   async refresh(options?: CallOptions): Promise<void> {

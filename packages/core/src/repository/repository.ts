@@ -8,6 +8,7 @@ import type { ManifestStore } from "../manifest/manifest-store.ts";
 import type { ObjectStore } from "../object/object-store.ts";
 import type { Executor } from "../pipeline/executor.ts";
 import type { Splitter } from "../splitter/splitter.ts";
+import type { RepositoryDamage } from "./damage.ts";
 
 /** An open repository: a value that holds the wired layers. Disposing discards what was not flushed. */
 export interface Repository extends AsyncDisposable {
@@ -27,6 +28,8 @@ export interface Repository extends AsyncDisposable {
   readonly environment: Environment;
   /** Who is writing; recorded in session markers, snapshot sources and maintenance ownership. */
   readonly client: ClientIdentity;
+  /** What could not be read, as of now; empty when all is well. What it makes unsafe is refused. */
+  readonly damage: readonly RepositoryDamage[];
   /** Sees what others have committed. */
   refresh(options?: CallOptions): Promise<void>;
   /** The commit point: manifests, then contents, packs and index. */

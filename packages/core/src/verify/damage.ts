@@ -10,7 +10,10 @@ import { type Findings, entryKey, reasonOf } from "./structure.ts";
 
 /** Something in a snapshot that cannot be restored as it was. */
 export interface Damage {
-  /** The manifest id of the snapshot, the root object's id where that was asked for, or the content id of manifests that cannot be read. */
+  /**
+   * The manifest id of the snapshot, the root object's id where that was asked for, the content id of manifests that cannot be
+   * read, or the id of such an index blob.
+   */
   readonly snapshot: string;
   /** Relative to the root, `""` for the root itself. A damaged directory stands for all that was in it. */
   readonly path: string;

@@ -145,6 +145,10 @@ async function findRoots(
     for (const { id, error } of list.damaged) {
       report({ snapshot: id, path: "", ...reasonOf(error) });
     }
+    for (const { id, error } of repository.contents.damagedIndexBlobs) {
+      const message = `an index blob cannot be read, snapshots may be missing: ${error.message}`;
+      report({ snapshot: id, path: "", code: error.code, message });
+    }
     for (const { contentId, reason } of repository.manifests.damaged) {
       const message = `manifests cannot be read, snapshots may be among them: ${reason}`;
       report({ snapshot: contentId, path: "", code: "corrupt", message });
