@@ -119,6 +119,11 @@ export interface KubeApi {
   ): Promise<{ gitVersion: string; major: string; minor: string }>;
   /** Each object once, page by page; a page that expired begins anew and gives nothing twice. Items carry apiVersion and kind. */
   list(type: ResourceRef, options?: ListOptions): AsyncIterable<KubeObject>;
+  /** All of them at once, with the version from which to watch; for types of which there are few. */
+  listAll(
+    type: ResourceRef,
+    options?: ListOptions,
+  ): Promise<{ readonly items: readonly KubeObject[]; readonly resourceVersion: string }>;
   /** Throws `not-found`. */
   get(type: ResourceRef, name: ObjectName, options?: CallOptions): Promise<KubeObject>;
   /** Throws `already-exists`. The namespace and type are taken from `type` and `object`. */
