@@ -30,7 +30,8 @@ export interface SmallLocalFileOptions {
   readonly directory: number;
   readonly sizeBytes: number;
   readonly meta: EntryMeta | undefined;
-  readonly writers: LocalWriters;
+  /** Left out, the file is made on this thread. */
+  readonly writers: LocalWriters | undefined;
   /** The same file without a thread. */
   readonly openNow: () => LocalFile;
   readonly wrap: (error: unknown) => Error;
@@ -119,7 +120,10 @@ export class LocalFile implements WritableFile {
   }
 }
 
-/** A small file: made by a thread when its bytes come at once, as they do but for the strangest splitters. */
+/**
+ * A small file: not open before it is written, and made by a thread when its bytes come at once, as they do but for the
+ * strangest splitters.
+ */
 export class SmallLocalFile implements WritableFile {
   readonly #file: SmallLocalFileOptions;
   #made: Promise<void> | undefined;
@@ -130,8 +134,9 @@ export class SmallLocalFile implements WritableFile {
   }
 
   async writeAt(offset: number, bytes: Uint8Array): Promise<void> {
-    if (bytes.length === this.#file.sizeBytes) {
-      await this.#make(bytes.slice());
+    const { writers, sizeBytes } = this.#file;
+    if (writers !== undefined && bytes.length === sizeBytes) {
+      await this.#make(writers, bytes.slice());
       return;
     }
     this.#direct ??= this.#file.openNow();
@@ -139,12 +144,17 @@ export class SmallLocalFile implements WritableFile {
   }
 
   async finish(): Promise<void> {
+    const { writers } = this.#file;
+    // An empty file has no piece that is written.
+    if (writers === undefined) {
+      this.#direct ??= this.#file.openNow();
+    }
     if (this.#direct !== undefined) {
       await this.#direct.finish();
       return;
     }
-    if (this.#made === undefined) {
-      await this.#make(new Uint8Array(0)); // an empty file has no piece that is written
+    if (this.#made === undefined && writers !== undefined) {
+      await this.#make(writers, new Uint8Array(0));
     }
     try {
       await this.#made;
@@ -161,8 +171,8 @@ export class SmallLocalFile implements WritableFile {
     }
   }
 
-  async #make(bytes: Uint8Array): Promise<void> {
-    const { writers, at, directory, meta } = this.#file;
+  async #make(writers: LocalWriters, bytes: Uint8Array): Promise<void> {
+    const { at, directory, meta } = this.#file;
     this.#made = (await writers.add({ at, directory, meta, bytes })).done;
   }
 }

@@ -199,7 +199,7 @@ class LocalTarget implements RestoreTarget {
       if (!writeFilesAtomically) {
         const openNow = (): LocalFile =>
           this.#file(path, meta, { fd: createReplacing(at, this.#options), at, sizeBytes });
-        return this.#writers === undefined || sizeBytes > SMALL_FILE_BYTES
+        return sizeBytes > SMALL_FILE_BYTES
           ? openNow()
           : new SmallLocalFile({
               at,

@@ -7,13 +7,17 @@ import type { ObjectEntry } from "../object/object-store.ts";
 import type { FileTask } from "./file-task.ts";
 import type { TreeStep } from "./tree-walk.ts";
 
-/** A window is full with this many files … */
-export const WINDOW_FILES = 256;
+/** A window is full with this many files: small ones that lie together in a pack come with few requests … */
+export const WINDOW_FILES = 1024;
+/** … this many directories and long files, each of which may be held open … */
+export const WINDOW_OPEN = 256;
 /** … this many pieces … */
 export const WINDOW_PIECES = 8192;
 /** … or this many bytes of plain contents. They are only held at once when the target is ordered. */
 export const WINDOW_BYTES: number = 256 * 1024 * 1024;
 export const ORDERED_WINDOW_BYTES: number = 32 * 1024 * 1024;
+/** Longer files are held open by targets that write. */
+const LONG_FILE_BYTES = 64 * 1024;
 
 /** One place where a content belongs. */
 export interface Use {
@@ -39,6 +43,8 @@ export class RestoreWindow {
   readonly uses: Map<ContentId, { info: ContentInfo; uses: Use[] }> = new Map();
   readonly #maxBytes: number;
   #bytes = 0;
+  #open = 0;
+  #lastParent: FileTask["parent"];
   #files = 0;
   #pieces = 0;
 
@@ -48,7 +54,10 @@ export class RestoreWindow {
 
   get full(): boolean {
     return (
-      this.#bytes >= this.#maxBytes || this.#files >= WINDOW_FILES || this.#pieces >= WINDOW_PIECES
+      this.#bytes >= this.#maxBytes ||
+      this.#files >= WINDOW_FILES ||
+      this.#open >= WINDOW_OPEN ||
+      this.#pieces >= WINDOW_PIECES
     );
   }
 
@@ -80,5 +89,8 @@ export class RestoreWindow {
   addEnd(file: FileTask): void {
     this.steps.push({ kind: "end", file });
     this.#files += 1;
+    this.#open +=
+      (file.sizeBytes > LONG_FILE_BYTES ? 1 : 0) + (file.parent === this.#lastParent ? 0 : 1);
+    this.#lastParent = file.parent;
   }
 }

@@ -52,8 +52,10 @@ export async function restore(
   return run.report();
 }
 
-// One window is read and written while the next is planned or read.
-const PARALLEL_WINDOWS = 2;
+// Some windows are read and written while the next is planned.
+const PARALLEL_WINDOWS = 4;
+// What an ordered target waits for is held.
+const PARALLEL_ORDERED_WINDOWS = 2;
 
 class RestoreRun {
   readonly #repository: Repository;
@@ -81,7 +83,8 @@ class RestoreRun {
   async run(): Promise<void> {
     const { signal } = this.#options;
     signal?.throwIfAborted();
-    await forEachLimit(this.#windows(), { limit: PARALLEL_WINDOWS, signal }, (window) =>
+    const limit = this.#ordered ? PARALLEL_ORDERED_WINDOWS : PARALLEL_WINDOWS;
+    await forEachLimit(this.#windows(), { limit, signal }, (window) =>
       this.#ordered ? this.#runInOrder(window) : this.#runAsRead(window),
     );
     this.#report.throwIfStopped();
