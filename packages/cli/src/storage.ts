@@ -1,4 +1,5 @@
 import {
+  adaptiveStore,
   type BlobStore,
   type LimitedStore,
   limitStore,
@@ -52,7 +53,8 @@ export async function openStore(
   const open = (): Promise<BlobStore> => type.open(config, options);
   const what = `open ${type.describe(config)}`;
   const store = await withRetries(what, { environment, attempts: OPENING_ATTEMPTS }, open);
-  return limitStore(retryStore(store, { environment }), { environment, limits });
+  const asked = retryStore(adaptiveStore(store, { environment }), { environment });
+  return limitStore(asked, { environment, limits });
 }
 
 /** Secrets come from the environment unless some were given; never half of them from here and half from there. */

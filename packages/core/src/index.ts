@@ -14,6 +14,7 @@ export { formatTimeNs, parseTimeNs } from "./base/time.ts";
 export type { FileSystemStoreOptions } from "./blob/filesystem-store.ts";
 export { openFileSystemStore } from "./blob/filesystem-store.ts";
 export type { LimitedStore, StoreLimits } from "./blob/limit-store.ts";
+export { adaptiveStore } from "./blob/adaptive-store.ts";
 export { limitStore } from "./blob/limit-store.ts";
 export { createMemoryStore } from "./blob/memory-store.ts";
 export { readOnlyStore } from "./blob/read-only-store.ts";

@@ -118,7 +118,7 @@ export class S3Bucket {
 
   async get(
     id: BlobId,
-    { range, signal, versionId }: GetOptions & VersionOptions = {},
+    { range, into, signal, versionId }: GetOptions & VersionOptions = {},
   ): Promise<Uint8Array> {
     resolveRange(id, Number.MAX_SAFE_INTEGER, range); // is it a range at all?
     if (range?.length === 0) {
@@ -141,7 +141,7 @@ export class S3Bucket {
       const body = Body as (AsyncIterable<Uint8Array> & { destroy(): void }) | undefined;
       try {
         const length = range === undefined ? ContentLength : rangeLength(id, range, ContentRange);
-        return await readExactly(id, body, length);
+        return await readExactly(id, body, { length, into });
       } catch (error) {
         body?.destroy();
         throw error;
@@ -229,29 +229,56 @@ function rangeLength(
 async function readExactly(
   id: BlobId,
   body: AsyncIterable<Uint8Array> | undefined,
-  length: number | undefined,
+  { length, into }: { readonly length: number | undefined; readonly into: Uint8Array | undefined },
 ): Promise<Uint8Array> {
   if (length === undefined) {
     throw new VarveError("storage-failed", `get ${id}: the server tells no length`);
   }
-  const parts: Uint8Array[] = [];
+  const collector = new Collector(length, into);
   let seen = 0;
   for await (const part of body ?? []) {
-    parts.push(part);
     seen += part.length;
     if (seen > length) {
       break;
     }
+    collector.add(part);
   }
   if (seen !== length) {
     const message = `get ${id}: ${seen > length ? "more" : seen} bytes of ${length}`;
     throw new VarveError("storage-failed", message, { retryable: true });
   }
-  const bytes = new Uint8Array(length);
-  let offset = 0;
-  for (const part of parts) {
-    bytes.set(part, offset);
-    offset += part.length;
+  return collector.bytes();
+}
+
+// A length that is told is believed up to here; beyond, memory is taken as bytes come.
+const MAX_ANNOUNCED_BYTES = 67_108_864;
+
+class Collector {
+  readonly #length: number;
+  readonly #parts: Uint8Array[] = [];
+  readonly #target: Uint8Array | undefined;
+  #filled = 0;
+
+  constructor(length: number, into: Uint8Array | undefined) {
+    this.#length = length;
+    this.#target =
+      into !== undefined && into.length >= length
+        ? into.subarray(0, length)
+        : length <= MAX_ANNOUNCED_BYTES
+          ? new Uint8Array(length)
+          : undefined;
   }
-  return bytes;
+
+  add(part: Uint8Array): void {
+    if (this.#target === undefined) {
+      this.#parts.push(part);
+    } else {
+      this.#target.set(part, this.#filled);
+      this.#filled += part.length;
+    }
+  }
+
+  bytes(): Uint8Array {
+    return this.#target ?? Buffer.concat(this.#parts, this.#length);
+  }
 }

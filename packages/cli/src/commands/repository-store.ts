@@ -83,7 +83,7 @@ interface SyncCommandOptions {
   readonly times: boolean;
   readonly dryRun: boolean;
   readonly mustExist: boolean;
-  readonly parallel: number;
+  readonly parallel?: number;
   readonly json?: boolean;
 }
 
@@ -100,7 +100,7 @@ export function addSyncOptions(command: Command): void {
     help: "refuse a place that holds no copy of the repository yet",
   });
   command
-    .option("--parallel <n>", "blobs on their way at once", parsePositive, 4)
+    .option("--parallel <n>", "blobs on their way at once, at most (default 16)", parsePositive)
     .option("--json", "print one JSON document");
 }
 

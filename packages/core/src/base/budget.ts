@@ -7,8 +7,10 @@
 export const READ_WINDOW_BYTES: number = 16 * 1024 * 1024;
 /** Sealed bytes a worker hands over in one message, unless a single content is larger. */
 export const SEALED_BATCH_BYTES: number = 4 * 1024 * 1024;
-/** Packs on their way to storage at the same time; a writer waits while all are taken. */
+/** Packs on their way to storage at the same time, where storage does not say what pays; a writer waits while all are taken. */
 export const PACK_UPLOADS: number = 4;
+/** The same where storage says that more pay. */
+export const MAX_PACK_UPLOADS: number = 8;
 /** Small files that share one job, as long as they are short together. */
 export const FILES_PER_JOB: number = 256;
 /** How much files that share one job have together, the last one not counted: what a window of theirs comes to. */
@@ -17,7 +19,9 @@ export const BYTES_PER_JOB: number = 4 * 1024 * 1024;
 export const JOBS_PER_WORKER: number = 2;
 /** Contents kept decoded for readers of objects and directories. */
 export const CONTENT_CACHE_BYTES: number = 64 * 1024 * 1024;
-/** Blob reads in flight while restoring or verifying. */
+/** Blobs read at once where each is held as a whole. */
 export const PARALLEL_READS: number = 8;
+/** Reads in flight while restoring or verifying: `adaptiveStore` lets as many through as storage answers well. */
+export const MAX_PARALLEL_READS: number = 32;
 /** Bytes of packs held at once while restoring or verifying. */
 export const READ_AHEAD_BYTES: number = 32 * 1024 * 1024;

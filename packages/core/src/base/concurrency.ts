@@ -42,12 +42,13 @@ export async function forEachLimit<T>(
 
 /** A counted resource (bytes, slots): `acquire` waits, first come first served, until the amount is free. */
 export class Semaphore {
-  readonly #capacity: number;
+  readonly #capacity: () => number;
   #used = 0;
   readonly #waiting: { amount: number; resolve: () => void }[] = [];
 
-  constructor(capacity: number) {
-    this.#capacity = capacity;
+  /** A capacity that changes is asked for anew whenever somebody comes or goes. */
+  constructor(capacity: number | (() => number)) {
+    this.#capacity = typeof capacity === "number" ? () => capacity : capacity;
   }
 
   get used(): number {
@@ -86,7 +87,7 @@ export class Semaphore {
   }
 
   #fits(amount: number): boolean {
-    return this.#used === 0 || this.#used + amount <= this.#capacity;
+    return this.#used === 0 || this.#used + amount <= this.#capacity();
   }
 
   #wake(): void {

@@ -2,8 +2,9 @@ import { VarveError } from "./errors.ts";
 import {
   CONTENT_CACHE_BYTES,
   JOBS_PER_WORKER,
+  MAX_PACK_UPLOADS,
+  MAX_PARALLEL_READS,
   PACK_UPLOADS,
-  PARALLEL_READS,
   READ_AHEAD_BYTES,
   READ_WINDOW_BYTES,
   SEALED_BATCH_BYTES,
@@ -57,9 +58,17 @@ const RUNGS: readonly [Rung, ...Rung[]] = [
   {
     maxWorkers: Number.POSITIVE_INFINITY,
     jobsPerWorker: JOBS_PER_WORKER,
+    packUploads: MAX_PACK_UPLOADS,
+    contentCacheBytes: CONTENT_CACHE_BYTES,
+    parallelReads: MAX_PARALLEL_READS,
+    readAheadBytes: READ_AHEAD_BYTES,
+  },
+  {
+    maxWorkers: Number.POSITIVE_INFINITY,
+    jobsPerWorker: JOBS_PER_WORKER,
     packUploads: PACK_UPLOADS,
     contentCacheBytes: CONTENT_CACHE_BYTES,
-    parallelReads: PARALLEL_READS,
+    parallelReads: MAX_PARALLEL_READS,
     readAheadBytes: READ_AHEAD_BYTES,
   },
   {

@@ -84,8 +84,6 @@ interface Settings {
 class FileSystemStore implements BlobStore {
   readonly label: string;
   readonly features: ReadonlySet<StoreFeature> = new Set(["put-if-absent", "set-mtime"] as const);
-  /** One file reaches the disk while the next is written. */
-  readonly parallelPuts: number = 2;
   readonly #root: string;
   readonly #writer: AtomicWriter | undefined;
   #sharding: Sharding;
@@ -97,6 +95,11 @@ class FileSystemStore implements BlobStore {
     this.#writer = writer;
     this.#sharding = sharding;
     this.#storingSharding = shardingIsStored ? Promise.resolve() : undefined;
+  }
+
+  /** One file reaches the disk while the next is written. */
+  parallelPuts(): number {
+    return 2;
   }
 
   async get(id: BlobId, { range, into, signal }: GetOptions = {}): Promise<Uint8Array> {

@@ -5,6 +5,8 @@ export type { ErrorCode } from "../base/errors.ts";
 export { VarveError, isVarveError } from "../base/errors.ts";
 export { parseTimeNs } from "../base/time.ts";
 export type { Bucket } from "./bucket.ts";
+export type { AdaptOptions } from "./adaptive-store.ts";
+export { adaptiveStore } from "./adaptive-store.ts";
 export type { FileSystemStoreOptions } from "./filesystem-store.ts";
 export { openFileSystemStore } from "./filesystem-store.ts";
 export type { LimitedStore, StoreLimits } from "./limit-store.ts";

@@ -1,5 +1,6 @@
 import { expect, test } from "vitest";
 import type { Environment } from "../base/environment.ts";
+import { simulatedClock } from "../../test/simulated-clock.ts";
 import { type LimitedStore, limitStore, type StoreLimits } from "./limit-store.ts";
 import { createMemoryStore } from "./memory-store.ts";
 import { passThrough } from "./pass-through.ts";
@@ -7,33 +8,6 @@ import { type BlobStore, parseBlobId } from "./store.ts";
 
 const MB = 1_000_000;
 const A = parseBlobId("a");
-
-/** A clock that goes on to the first sleeper's end when everybody sleeps. */
-function simulatedClock(): { environment: Environment; nowMs: () => number } {
-  let nowMs = 1_000_000;
-  const sleepers: { atMs: number; wake: () => void }[] = [];
-  const advance = (): void => {
-    sleepers.sort((a, b) => a.atMs - b.atMs);
-    const first = sleepers.shift();
-    if (first !== undefined) {
-      nowMs = Math.max(nowMs, first.atMs);
-      first.wake();
-    }
-  };
-  const environment: Environment = {
-    nowMs: () => nowMs,
-    sleep: (ms, { signal } = {}) =>
-      new Promise((resolve, reject) => {
-        signal?.throwIfAborted();
-        signal?.addEventListener("abort", () => reject(signal.reason), { once: true });
-        sleepers.push({ atMs: nowMs + ms, wake: resolve });
-        setImmediate(advance);
-      }),
-    randomBytes: (size) => new Uint8Array(size),
-    log: () => {},
-  };
-  return { environment, nowMs: () => nowMs };
-}
 
 /** When each call reached the store below, in ms since the start, and how much it moved. */
 function limited(limits: StoreLimits): {

@@ -5,7 +5,7 @@ export function passThrough(store: BlobStore): BlobStore {
   return {
     label: store.label,
     features: store.features,
-    parallelPuts: store.parallelPuts,
+    parallelPuts: () => store.parallelPuts?.(),
     get: (id, options) => store.get(id, options),
     put: (id, parts, options) => store.put(id, parts, options),
     stat: (id, options) => store.stat(id, options),

@@ -63,8 +63,8 @@ export interface BlobStore extends AsyncDisposable {
   /** For people; no secrets. */
   readonly label: string;
   readonly features: ReadonlySet<StoreFeature>;
-  /** Puts at the same time that pay; left out where more are faster, as they are over a network. */
-  readonly parallelPuts?: number | undefined;
+  /** Puts at the same time that pay as things are; left out, or `undefined`, where that is not known. */
+  parallelPuts?(): number | undefined;
   /** The whole blob or exactly the range; the result is the caller's. Throws `blob-not-found`, `range-invalid`. */
   get(id: BlobId, options?: GetOptions): Promise<Uint8Array>;
   /** Stores the concatenation of `parts`, replacing an existing blob; the parts are not changed and not kept. Durable when it resolves. Throws `read-only`. */

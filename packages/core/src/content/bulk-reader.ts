@@ -16,6 +16,8 @@ import type { ContentStore } from "./content-store.ts";
 export const JOIN_GAP_BYTES: number = 64 * 1024;
 /** A joined read is not made longer than this; a single content may be. */
 export const JOINED_READ_BYTES: number = 4 * 1024 * 1024;
+/** Shorter reads take no more memory than this, so that many can be under way. */
+const SHORT_READ_BYTES = 1024 * 1024;
 
 /** Bytes of one pack to be read at once, and the contents in them by ascending offset. */
 export interface PackRange {
@@ -57,6 +59,10 @@ export function planRanges(infos: Iterable<ContentInfo>): PackRange[] {
     }
   }
   return ranges.sort((a, b) => a.rank - b.rank).map(({ range }) => range);
+}
+
+function heldBytes(length: number): number {
+  return length <= SHORT_READ_BYTES ? SHORT_READ_BYTES : Math.max(length, JOINED_READ_BYTES);
 }
 
 function takeRange(
@@ -113,22 +119,34 @@ export class BulkReader {
     { signal }: CallOptions = {},
   ): Promise<void> {
     await forEachLimit(planRanges(infos), { limit: this.#parallel, signal }, async (range) => {
-      const held = Math.max(range.length, JOINED_READ_BYTES);
+      const held = heldBytes(range.length);
       await this.#held.acquire(held, { signal });
-      const spare = held === JOINED_READ_BYTES ? this.#spare.pop() : undefined;
-      const into = spare ?? new Uint8Array(held);
+      const into = this.#memory(held);
       try {
         const packed = await this.#fetch(range, { into, signal });
         for (const info of range.infos) {
           await use(info, await this.#open(info, range, packed, { signal }));
         }
       } finally {
-        if (into.length === JOINED_READ_BYTES) {
+        if (held <= JOINED_READ_BYTES) {
           this.#spare.push(into);
         }
         this.#held.release(held);
       }
     });
+  }
+
+  /** From what lies spare, which is only of the length that was asked for last, and so no more than what is held at once. */
+  #memory(length: number): Uint8Array {
+    if (length > JOINED_READ_BYTES) {
+      return new Uint8Array(length);
+    }
+    for (let spare = this.#spare.pop(); spare !== undefined; spare = this.#spare.pop()) {
+      if (spare.length === length) {
+        return spare;
+      }
+    }
+    return new Uint8Array(length);
   }
 
   /** Nothing when the range cannot be had as a whole. */

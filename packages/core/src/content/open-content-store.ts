@@ -1,3 +1,4 @@
+import { PACK_UPLOADS } from "../base/budget.ts";
 import { Semaphore } from "../base/concurrency.ts";
 import type { CallOptions, Environment } from "../base/environment.ts";
 import type { ScratchFile } from "../index/slabs.ts";
@@ -102,10 +103,8 @@ class PackContentStore implements OpenContentStore {
     this.#reader = new ContentReader({ ...options, cacheBytes: memory.contentCacheBytes });
     this.#writer = new PackWriter({
       ...options,
-      parallelUploads: Math.min(
-        memory.packUploads,
-        options.store.parallelPuts ?? memory.packUploads,
-      ),
+      parallelUploads: () =>
+        Math.min(memory.packUploads, options.store.parallelPuts?.() ?? PACK_UPLOADS),
       onFailure: (error) => this.#claims.fail(error),
     });
   }

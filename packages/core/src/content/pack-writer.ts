@@ -34,8 +34,8 @@ export interface PackWriterOptions {
   readonly crypto: Crypto;
   readonly environment: Environment;
   readonly owner: SessionOwner;
-  /** Packs on their way to storage at the same time. */
-  readonly parallelUploads: number;
+  /** Packs on their way to storage at the same time, as things are. */
+  readonly parallelUploads: () => number;
   /** Called once, with the first thing that went wrong. */
   readonly onFailure: (error: unknown) => void;
 }
@@ -121,7 +121,7 @@ export class PackWriter {
 
   /** Waits while more packs are closed than may be on their way: the only thing that slows a producer down. */
   async room({ signal }: CallOptions = {}): Promise<void> {
-    if (this.#closedPacks > this.#options.parallelUploads) {
+    if (this.#closedPacks > this.#options.parallelUploads()) {
       // First come, first served: this slot is free only after every closed pack has had one.
       await this.#slots.acquire(1, { signal });
       this.#slots.release(1);

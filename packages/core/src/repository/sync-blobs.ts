@@ -1,4 +1,4 @@
-import { forEachLimit } from "../base/concurrency.ts";
+import { forEachLimit, Semaphore } from "../base/concurrency.ts";
 import { fromBase64, equalBytes } from "../base/bytes.ts";
 import type { CallOptions } from "../base/environment.ts";
 import { VarveError } from "../base/errors.ts";
@@ -20,7 +20,7 @@ export interface SyncOptions extends CallOptions {
   readonly dryRun?: boolean | undefined;
   /** Refuse a destination without a repository in it. Default false. */
   readonly mustExist?: boolean | undefined;
-  /** Blobs on their way at once; default 4. Each is held in memory. */
+  /** Blobs on their way at once, at most; default 16, and 128 MiB of them, as each is held in memory. */
   readonly parallel?: number | undefined;
   readonly onProgress?: ((report: SyncReport) => void) | undefined;
 }
@@ -32,6 +32,9 @@ export interface SyncReport {
   readonly copiedBytes: number;
   readonly deletedBlobs: number;
 }
+
+const PARALLEL_COPIES = 16;
+const HELD_BYTES = 128 * 1024 * 1024;
 
 // What refers to other blobs comes after them, so that the mirror is a whole repository at every moment that a
 // copy can be cut short: packs and the rest first, then the index blobs (spec §0, §1.1).
@@ -55,18 +58,27 @@ export async function syncBlobs(
   const indexes = await listed(source, (id) => INDEX_BLOB.test(id), { signal });
   const others = await listed(source, (id) => !INDEX_BLOB.test(id), { signal });
   const present = await listed(destination, () => true, { signal });
+  const held = new Semaphore(HELD_BYTES);
+  const copyHeld = async (info: BlobInfo): Promise<boolean> => {
+    await held.acquire(info.size, { signal });
+    try {
+      return await copyBlob(source, destination, info, { signal, keepsTimes });
+    } finally {
+      held.release(info.size);
+    }
+  };
   const copy = async (info: BlobInfo): Promise<void> => {
     const there = present.get(info.id);
     if (isCurrent(info, there) || (there !== undefined && options.update === false)) {
       report.inSync++;
       return;
     }
-    const copied = dryRun || (await copyBlob(source, destination, info, { signal, keepsTimes }));
+    const copied = dryRun || (await copyHeld(info));
     report.copiedBlobs += copied ? 1 : 0;
     report.copiedBytes += copied ? info.size : 0;
     options.onProgress?.({ ...report });
   };
-  const parallel = { limit: options.parallel ?? 4, signal };
+  const parallel = { limit: options.parallel ?? PARALLEL_COPIES, signal };
   for (const first of [BLOB_CONFIG, FORMAT_BLOB]) {
     const info = others.get(first);
     if (info !== undefined) {
