@@ -8,7 +8,7 @@ test("a key waits once, never runs twice at a time, and runs again when it came 
   const stop = new AbortController();
   const log: string[] = [];
   const gates: (() => void)[] = [];
-  const queue = new WorkQueue(seededEnvironment({ seed: "queue" }), async (key) => {
+  const queue = new WorkQueue(seededEnvironment({ seed: 1 }), async (key) => {
     log.push(key);
     await new Promise<void>((resolve) => gates.push(resolve));
   });
@@ -35,7 +35,7 @@ test("a call that throws is made again, later and later, and one that asks for i
   const stop = new AbortController();
   const waits: number[] = [];
   const environment = {
-    ...seededEnvironment({ seed: "queue" }),
+    ...seededEnvironment({ seed: 1 }),
     sleep: async (ms: number) => {
       waits.push(ms);
       await turn();
