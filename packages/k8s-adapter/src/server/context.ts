@@ -2,6 +2,7 @@ import type { Environment } from "@varve/core";
 import type { KubeApi } from "../kube/kube-api.ts";
 import type { ResourceCatalog } from "../kube/resource-catalog.ts";
 import type { Locations } from "../location/location.ts";
+import type { Metrics } from "./metrics.ts";
 
 /** What every controller of the server, and of a node-agent, is given. */
 export interface Context {
@@ -12,6 +13,7 @@ export interface Context {
   readonly namespace: string;
   readonly environment: Environment;
   readonly settings: Settings;
+  readonly metrics: Metrics;
 }
 
 /** Semantics spec section 0.8; milliseconds. */
