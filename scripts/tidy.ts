@@ -26,7 +26,7 @@ const LAYERS: readonly (readonly string[])[] = [
   ["policy"],
   ["source"],
   ["upload", "restore", "verify"],
-  ["fix", "maintenance"], // act on what `verify` finds
+  ["fix", "maintenance", "repair"], // act on what `verify` finds, or on what cannot be read at all
   ["testing"],
 ];
 

@@ -114,6 +114,12 @@ export type {
   InvalidFileHandling,
 } from "./fix/fix-options.ts";
 export { fixSnapshots } from "./fix/fix.ts";
+export type {
+  RecoverIndexCounts,
+  RecoverIndexOptions,
+  RecoverIndexReport,
+} from "./repair/recover-index.ts";
+export { recoverIndex } from "./repair/recover-index.ts";
 export type { LocalTargetOptions } from "./restore/local-target.ts";
 export { localTarget } from "./restore/local-target.ts";
 export type { RestoreCounts, RestoreReport } from "./restore/report.ts";

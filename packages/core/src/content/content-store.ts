@@ -88,6 +88,14 @@ export interface ContentStore {
   /** Adds a live entry for each id that is marked deleted; visible to others with the next `flush`. */
   unremove(ids: readonly ContentId[]): void;
   /**
+   * Adds entries for contents that lie in stored packs though the index does not know them, or knows them only in packs that the last
+   * audit found lost; gives those, which the next `flush` makes visible. What it knows to be deleted stays so. `dryRun` adds nothing.
+   */
+  adopt(
+    found: readonly ContentInfo[],
+    options?: { readonly dryRun?: boolean },
+  ): readonly ContentInfo[];
+  /**
    * Copies contents that lie close together in one pack into open packs as they are, deleted ones included, each checked against its
    * id; those that are damaged stay where they are. The old pack stays, too. Throws `blob-not-found`, `range-invalid`.
    */

@@ -237,6 +237,30 @@ class PackContentStore implements OpenContentStore {
     }
   }
 
+  adopt(
+    found: readonly ContentInfo[],
+    { dryRun = false }: { readonly dryRun?: boolean } = {},
+  ): readonly ContentInfo[] {
+    const wanted = found.filter((entry) => {
+      const known = this.#index.get(entry.id);
+      const isLost = known !== undefined && !known.deleted && !this.#index.isLive(entry.id);
+      return known === undefined || (isLost && known.packBlobId !== entry.packBlobId);
+    });
+    if (!dryRun) {
+      this.#requireWritable();
+      for (const entry of wanted) {
+        this.#index.addEntry(entry);
+        // Later than the place that is lost, or than a mark of deletion below the watermark, it wins; else it keeps its time.
+        if (this.#index.isLive(entry.id)) {
+          this.#writer.addEntry(entry);
+        } else {
+          this.#addEntry(entry);
+        }
+      }
+    }
+    return wanted;
+  }
+
   async rewrite(
     infos: readonly ContentInfo[],
     { signal }: CallOptions = {},
