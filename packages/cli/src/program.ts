@@ -87,7 +87,7 @@ const GROUPS: readonly Group[] = [
   },
   {
     name: "index",
-    description: "look at index blobs",
+    description: "look at index blobs and recover them",
     opensRepository: true,
     load: async () => (await import("./commands/index-blobs.ts")).indexCommands,
   },

@@ -15,6 +15,7 @@ import { formatBytes, printLine } from "../output.ts";
 import { shownTime } from "../select.ts";
 import { blobJson, timeNs } from "./blob.ts";
 import { contentJson } from "./content.ts";
+import { addIndexRecover } from "./index-recover.ts";
 
 /** `varve index …`. */
 export function indexCommands(index: Command): void {
@@ -42,6 +43,7 @@ export function indexCommands(index: Command): void {
     .action(async () => inspect(inspectCommand));
   addSwitch(inspectCommand, "all", { on: false, help: "all index blobs, compacted ones too" });
   addSwitch(inspectCommand, "active", { on: false, help: "all index blobs that count" });
+  addIndexRecover(index);
 }
 
 const ORDERS: Readonly<Record<string, (a: IndexBlobInfo, b: IndexBlobInfo) => number>> = {
