@@ -1,18 +1,43 @@
 import { Worker } from "node:worker_threads";
-import type { PackedListing } from "./local-listing.ts";
+import type { PackedListing } from "./packed-listing.ts";
 
 // What it makes is short-lived and handed over: a nursery of the usual size would only cost memory.
 const LIMITS = { maxYoungGenerationSizeMb: 2 };
+/** Directories that are asked for and not walked yet. */
+const SLOTS = 256;
+/** Sum of their sizes as files; a listing takes up to five times as much. */
+const MAX_ASKED_BYTES = 2 * 1024 * 1024;
+/** A thread takes as long to start as so many entries to look at. */
+const WORTH_A_THREAD = 2000;
+
+/** One directory that the thread may list: `slot` of the shared claims holds `id` until somebody has taken it. */
+export interface ListRequest {
+  readonly id: number;
+  readonly slot: number;
+  readonly path: string;
+}
+
+interface Asked extends ListRequest {
+  readonly bytes: number;
+  readonly listing: Promise<PackedListing | undefined>;
+  readonly resolve: (listing: PackedListing | undefined) => void;
+}
 
 /**
  * A thread that lists directories before the walk comes to them: a look at each of many files is what a backup of an
- * unchanged tree mostly does. Started for the first directory; whatever goes wrong with it, the walk lists by itself.
+ * unchanged tree mostly does. Walk and thread share the work: what the thread has not begun when the walk comes there, the walk
+ * lists by itself. Started once the walk has seen a few thousand entries; whatever goes wrong with it, the walk lists all.
  */
 export class ListThread implements Disposable {
   readonly #workerUrl: URL;
-  readonly #waiting = new Map<number, (listing: PackedListing | undefined) => void>();
+  readonly #claims = new Int32Array(new SharedArrayBuffer(SLOTS * 4));
+  readonly #freeSlots: number[] = Array.from({ length: SLOTS }, (_, slot) => slot);
+  readonly #asked = new Map<number, Asked>();
+  #unsent: ListRequest[] = [];
+  #askedBytes = 0;
+  #seen = 0;
   #worker: Worker | undefined;
-  #count = 0;
+  #lastId = 0;
   #isGone = false;
 
   /** `workerUrl`: the compiled `local-list-worker`, when it does not lie beside this module. */
@@ -20,17 +45,55 @@ export class ListThread implements Disposable {
     this.#workerUrl = workerUrl;
   }
 
-  /** Nothing when the walk has to look for itself. */
-  list(path: string): Promise<PackedListing | undefined> {
-    if (this.#isGone) {
-      return Promise.resolve(undefined);
+  /** The walk has listed so many entries by itself. */
+  saw(entries: number): void {
+    this.#seen += entries;
+  }
+
+  /** The id to {@link take} the listing by; nothing when the walk has to look for itself. `bytes` is the directory's own size. */
+  ask(path: string, bytes: number): number | undefined {
+    const isFull = this.#asked.size > 0 && this.#askedBytes + bytes > MAX_ASKED_BYTES;
+    if (this.#isGone || isFull || (this.#seen < WORTH_A_THREAD && bytes < MAX_ASKED_BYTES / 64)) {
+      return undefined;
     }
-    this.#worker ??= this.#start();
-    const id = this.#count++;
-    const listing = new Promise<PackedListing | undefined>((resolve) => {
-      this.#waiting.set(id, resolve);
+    const slot = this.#freeSlots.pop();
+    if (slot === undefined) {
+      return undefined;
+    }
+    this.#lastId = (this.#lastId % 0x7fff_ffff) + 1;
+    const id = this.#lastId;
+    let resolve: Asked["resolve"] = () => {};
+    const listing = new Promise<PackedListing | undefined>((settle) => {
+      resolve = settle;
     });
-    this.#worker.postMessage({ id, path }, []);
+    this.#asked.set(id, { id, slot, path, bytes, listing, resolve });
+    this.#askedBytes += bytes;
+    Atomics.store(this.#claims, slot, id);
+    this.#unsent.push({ id, slot, path });
+    return id;
+  }
+
+  /** Lets the thread have what was asked for: once for many, since a message costs as much as a look at several files. */
+  send(): void {
+    if (this.#unsent.length > 0 && !this.#isGone) {
+      this.#worker ??= this.#start();
+      this.#worker.postMessage(this.#unsent, []);
+    }
+    this.#unsent = [];
+  }
+
+  /** What the thread has found; nothing when the walk has to look for itself. With `wait`, also when the thread has not begun. */
+  async take(
+    id: number,
+    { wait = false }: { readonly wait?: boolean } = {},
+  ): Promise<PackedListing | undefined> {
+    const asked = this.#asked.get(id);
+    if (asked === undefined || (!wait && claimed(this.#claims, asked.slot, id))) {
+      this.#forget(id);
+      return undefined;
+    }
+    const listing = await asked.listing;
+    this.#forget(id);
     return listing;
   }
 
@@ -40,12 +103,23 @@ export class ListThread implements Disposable {
     this.#worker?.terminate().catch(() => {});
   }
 
+  #forget(id: number): void {
+    const asked = this.#asked.get(id);
+    if (asked !== undefined) {
+      this.#asked.delete(id);
+      this.#askedBytes -= asked.bytes;
+      this.#freeSlots.push(asked.slot);
+    }
+  }
+
   #start(): Worker {
-    const worker = new Worker(this.#workerUrl, { resourceLimits: LIMITS });
+    const worker = new Worker(this.#workerUrl, {
+      resourceLimits: LIMITS,
+      workerData: this.#claims.buffer,
+    });
     worker.unref();
     worker.on("message", ({ id, listing }: { id: number; listing?: PackedListing }) => {
-      this.#waiting.get(id)?.(listing);
-      this.#waiting.delete(id);
+      this.#asked.get(id)?.resolve(listing);
     });
     worker.on("error", () => this.#giveUp());
     worker.on("exit", () => this.#giveUp());
@@ -54,9 +128,13 @@ export class ListThread implements Disposable {
 
   #giveUp(): void {
     this.#isGone = true;
-    for (const resolve of this.#waiting.values()) {
+    for (const { resolve } of this.#asked.values()) {
       resolve(undefined);
     }
-    this.#waiting.clear();
   }
+}
+
+/** Whether the directory is the caller's now: of walk and thread only one is told so. */
+export function claimed(claims: Int32Array, slot: number, id: number): boolean {
+  return Atomics.compareExchange(claims, slot, id, 0) === id;
 }

@@ -8,14 +8,29 @@ import type { CallOptions } from "../base/environment.ts";
 import { VarveError, errorMessage } from "../base/errors.ts";
 import { type EntryName, compareNames, nameOfBytes, nameProblem } from "../snapshot/entry-name.ts";
 import { ListThread } from "./local-list-thread.ts";
-import { FACTS, listPacked, type PackedListing } from "./local-listing.ts";
-import type { SourceEntry, UnreadableEntry } from "./source-entry.ts";
+import { listPacked } from "./local-listing.ts";
+import {
+  countOf,
+  DEVICE,
+  DIRECTORY,
+  factOf,
+  GID,
+  MODE,
+  NANOS,
+  namesOf,
+  type PackedListing,
+  SECONDS,
+  SIZE,
+  TYPE_BITS,
+  UID,
+} from "./packed-listing.ts";
+import type { PackedChildren, SourceEntry, UnreadableEntry } from "./source-entry.ts";
 
 /**
  * A local file system tree as a source (behaviour §1.7). Only the root may be a symbolic link that is followed; below it
  * links are links. Node has no `openat`, so a directory that is swapped for a link while we walk can still lead astray;
  * the last component never does. Synchronous calls where the walk is hot: they are an order of magnitude cheaper than
- * promises, and the loop yields between batches. Directories of some size are listed by a thread of their own, ahead.
+ * promises, and the loop yields between batches. A thread of its own lists directories ahead of the walk.
  */
 
 /** The tree or file at `path`; the entry keeps the given path's base name, whatever a link resolves to. Throws `source-failed`. */
@@ -31,12 +46,7 @@ export async function localSource(
   try {
     const real = pathOf(realpathSync.native(location(given), { encoding: "buffer" }));
     const facts = factsOf(statSync(location(real), { bigint: true }));
-    return new LocalEntry(
-      baseName(given),
-      real,
-      facts,
-      options.ahead === true ? "root" : undefined,
-    );
+    return new LocalEntry(baseName(given), real, facts, new LocalWalk(options.ahead ?? false));
   } catch (cause) {
     throw failure("look at", path, cause);
   }
@@ -46,10 +56,8 @@ const ENTRIES_PER_TURN = 1000;
 const READ_CHUNK_BYTES = 1024 * 1024;
 // A directory file of this size lists thousands of names: then listing it may take longer than a promise costs.
 const LARGE_LISTING_BYTES = 128 * 1024;
-// One of this size lists hundreds: then listing it takes longer than asking another thread for it.
-const WORTH_A_THREAD_BYTES = 4096;
-// The thread is as fast as the walk, so one directory ahead and one to be sure.
-const DIRECTORIES_AHEAD = 2;
+// The thread is to be busy while the walk is in one of them.
+const DIRECTORIES_AHEAD = 32;
 // What RFC 3339 can say, hence what the format holds: years 0 to 9999. Some file systems hold wilder times.
 const MIN_TIME_NS = -62_167_219_200n * 1_000_000_000n;
 const MAX_TIME_NS = 253_402_300_800n * 1_000_000_000n - 1n;
@@ -65,6 +73,27 @@ interface Facts {
   readonly mtimeNs: bigint;
 }
 
+/** What the directories of one walk share. */
+class LocalWalk {
+  readonly ahead: boolean;
+  /** Belongs to the topmost directory that is being walked. */
+  thread: ListThread | undefined;
+  #sinceTurn = 0;
+
+  constructor(ahead: boolean) {
+    this.ahead = ahead;
+  }
+
+  /** Counts entries that were looked at, and lets the event loop turn when they are many. */
+  async turnAfter(entries: number): Promise<void> {
+    this.#sinceTurn += entries;
+    if (this.#sinceTurn >= ENTRIES_PER_TURN) {
+      this.#sinceTurn = 0;
+      await setImmediate();
+    }
+  }
+}
+
 class LocalEntry implements SourceEntry {
   readonly name: string;
   readonly nameBytes?: Uint8Array;
@@ -72,16 +101,16 @@ class LocalEntry implements SourceEntry {
   readonly path: string | Uint8Array;
   readonly deviceId: number;
   readonly #listingBytes: number;
-  /** Who lists directories ahead: for the root, a thread that is its own. */
-  readonly #thread: ListThread | "root" | undefined;
-  /** What the thread has found here, when it was asked. */
-  #ahead: Promise<PackedListing | undefined> | undefined;
+  readonly #walk: LocalWalk;
+  /** What the thread was asked for here. */
+  #asked: number | undefined;
 
   constructor(
     name: EntryName,
     path: string | Uint8Array,
     facts: Facts,
-    thread?: ListThread | "root",
+    walk: LocalWalk,
+    asked?: number,
   ) {
     this.name = name.name;
     if (name.nameBytes !== undefined) {
@@ -91,7 +120,8 @@ class LocalEntry implements SourceEntry {
     this.meta = metaOf(facts);
     this.deviceId = facts.device;
     this.#listingBytes = facts.size;
-    this.#thread = thread;
+    this.#walk = walk;
+    this.#asked = asked;
   }
 
   async *read(options: CallOptions = {}): AsyncGenerator<Uint8Array, void, undefined> {
@@ -116,7 +146,7 @@ class LocalEntry implements SourceEntry {
     if (nameProblem({ name }) !== undefined) {
       return undefined;
     }
-    const entry = childOf(this.path, { name });
+    const entry = childOf(this.path, { name }, this.#walk);
     if (entry !== undefined && "error" in entry) {
       throw entry.error;
     }
@@ -128,75 +158,73 @@ class LocalEntry implements SourceEntry {
   async *children(
     options: CallOptions = {},
   ): AsyncGenerator<SourceEntry | UnreadableEntry, void, undefined> {
-    options.signal?.throwIfAborted();
-    if (this.#thread === "root") {
-      using thread = new ListThread();
-      yield* this.#childrenWith(thread, options);
-    } else {
-      yield* this.#childrenWith(this.#thread, options);
-    }
-  }
-
-  async *#childrenWith(
-    thread: ListThread | undefined,
-    options: CallOptions,
-  ): AsyncGenerator<SourceEntry | UnreadableEntry, void, undefined> {
-    const listing = await this.#listing();
-    if (listing === undefined) {
-      yield* this.#slowChildren(thread, options);
+    using children = await this.packedChildren(options);
+    if (children === undefined) {
+      yield* this.#slowChildren(options);
       return;
     }
-    const entries = unpack(this.path, listing, thread);
-    const upcoming = thread === undefined ? [] : entries.filter((entry) => entry.#isWorthAThread);
-    let asked = 1; // the first one is walked at once
-    for (const [index, entry] of entries.entries()) {
+    const count = countOf(children.listing);
+    for (let index = 0; index < count; index++) {
       if (index % ENTRIES_PER_TURN === ENTRIES_PER_TURN - 1) {
         await setImmediate();
         options.signal?.throwIfAborted();
       }
-      if (entry.#isWorthAThread && thread !== undefined) {
-        const at = upcoming.indexOf(entry, Math.max(0, asked - DIRECTORIES_AHEAD - 1));
-        for (; asked <= at + DIRECTORIES_AHEAD; asked++) {
-          const next = upcoming[asked];
-          if (next !== undefined) {
-            next.#lookAhead(thread);
-          }
-        }
-      }
-      yield entry;
+      yield children.at(index);
     }
   }
 
-  get #isWorthAThread(): boolean {
-    const bytes = this.#listingBytes;
-    return (
-      this.meta.type === "directory" && bytes > WORTH_A_THREAD_BYTES && bytes <= LARGE_LISTING_BYTES
-    );
-  }
-
-  #lookAhead(thread: ListThread): void {
-    this.#ahead = typeof this.path === "string" ? thread.list(this.path) : undefined;
-  }
-
-  /** The whole directory at once; nothing when it is too long for that, or not plain. */
-  async #listing(): Promise<PackedListing | undefined> {
-    const ahead = await this.#ahead;
-    this.#ahead = undefined; // a directory that is walked again is looked at again
-    if (ahead !== undefined) {
-      return ahead;
-    }
-    if (typeof this.path !== "string" || this.#listingBytes > LARGE_LISTING_BYTES) {
+  /** Nothing when the directory is too long to look at in one go, or not plain. */
+  async packedChildren({ signal }: CallOptions = {}): Promise<PackedChildren | undefined> {
+    signal?.throwIfAborted();
+    const { path } = this;
+    if (typeof path !== "string") {
       return undefined;
     }
+    const walk = this.#walk;
+    const owned = walk.ahead && walk.thread === undefined ? new ListThread() : undefined;
+    walk.thread ??= owned;
+    const release = (): void => {
+      owned?.[Symbol.dispose]();
+      walk.thread = owned === undefined ? walk.thread : undefined;
+    };
     try {
-      return listPacked(this.path);
+      const listing = (await this.#listedAhead(path)) ?? this.#listHere(path);
+      if (listing !== undefined) {
+        await walk.turnAfter(countOf(listing));
+        signal?.throwIfAborted();
+        return new LocalChildren(path, listing, { walk, release });
+      }
     } catch (cause) {
-      throw failure("list", this.path, cause);
+      release();
+      signal?.throwIfAborted();
+      throw failure("list", path, cause);
     }
+    release();
+    return undefined;
+  }
+
+  async #listedAhead(path: string): Promise<PackedListing | undefined> {
+    const { thread } = this.#walk;
+    const isLarge = this.#listingBytes > LARGE_LISTING_BYTES;
+    let asked = this.#asked;
+    this.#asked = undefined; // a directory that is walked again is looked at again
+    if (asked === undefined && isLarge) {
+      asked = thread?.ask(path, this.#listingBytes);
+      thread?.send();
+    }
+    return asked === undefined ? undefined : await thread?.take(asked, { wait: isLarge });
+  }
+
+  #listHere(path: string): PackedListing | undefined {
+    if (this.#listingBytes > LARGE_LISTING_BYTES) {
+      return undefined;
+    }
+    const listing = listPacked(path);
+    this.#walk.thread?.saw(listing === undefined ? 0 : countOf(listing));
+    return listing;
   }
 
   async *#slowChildren(
-    thread: ListThread | undefined,
     options: CallOptions,
   ): AsyncGenerator<SourceEntry | UnreadableEntry, void, undefined> {
     let names: readonly EntryName[];
@@ -210,7 +238,7 @@ class LocalEntry implements SourceEntry {
         await setImmediate();
         options.signal?.throwIfAborted();
       }
-      const entry = childOf(this.path, name, thread);
+      const entry = childOf(this.path, name, this.#walk);
       if (entry !== undefined) {
         yield entry;
       }
@@ -218,33 +246,97 @@ class LocalEntry implements SourceEntry {
   }
 }
 
-function unpack(
-  directory: string | Uint8Array,
-  { names, facts, mtimesNs }: PackedListing,
-  thread: ListThread | undefined,
-): readonly LocalEntry[] {
-  const entries: LocalEntry[] = [];
-  for (const name of mtimesNs.length === 0 ? [] : names.split("/")) {
-    const index = entries.length;
-    const fact = (place: number): number => facts[index * FACTS + place] ?? 0; // they are there
-    const [mode, size, uid, gid, device] = [fact(0), fact(1), fact(2), fact(3), fact(4)];
-    const mtimeNs = mtimesNs[index] ?? 0n; // one for each name
-    const path = join(directory, { name });
-    entries.push(new LocalEntry({ name }, path, { mode, size, uid, gid, device, mtimeNs }, thread));
+class LocalChildren implements PackedChildren {
+  readonly listing: PackedListing;
+  readonly #path: string;
+  readonly #walk: LocalWalk;
+  readonly #release: () => void;
+  #names: readonly string[] | undefined;
+  /** Asked for and not walked yet, by place. */
+  readonly #asked = new Map<number, number | undefined>();
+  #askedUpTo = 0;
+
+  constructor(
+    path: string,
+    listing: PackedListing,
+    { walk, release }: { walk: LocalWalk; release: () => void },
+  ) {
+    this.#path = path;
+    this.listing = listing;
+    this.#walk = walk;
+    this.#release = release;
   }
-  return entries;
+
+  at(index: number): SourceEntry {
+    const { listing } = this;
+    const fact = (place: number): number => factOf(listing, index, place);
+    this.#names ??= namesOf(listing);
+    const name = { name: this.#names[index] as string }; // one for each place
+    const facts = {
+      mode: fact(MODE),
+      size: fact(SIZE),
+      uid: fact(UID),
+      gid: fact(GID),
+      device: fact(DEVICE),
+      mtimeNs: BigInt(fact(SECONDS)) * 1_000_000_000n + BigInt(fact(NANOS)),
+    };
+    const asked = isDirectory(facts.mode) ? this.#askAhead(index) : undefined;
+    return new LocalEntry(name, join(this.#path, name), facts, this.#walk, asked);
+  }
+
+  [Symbol.dispose](): void {
+    for (const asked of this.#asked.values()) {
+      if (asked !== undefined) {
+        void this.#walk.thread?.take(asked); // nobody will; it rejects never
+      }
+    }
+    this.#asked.clear();
+    this.#release();
+  }
+
+  /** Lets the thread list what comes next, and gives what it was asked for at `index`. */
+  #askAhead(index: number): number | undefined {
+    const { thread } = this.#walk;
+    if (thread === undefined) {
+      return undefined;
+    }
+    const asked = this.#asked.get(index);
+    this.#asked.delete(index);
+    this.#askedUpTo = Math.max(this.#askedUpTo, index + 1); // this one is walked at once
+    if (this.#asked.size < DIRECTORIES_AHEAD / 2) {
+      this.#askMore(thread);
+    }
+    return asked;
+  }
+
+  #askMore(thread: ListThread): void {
+    const count = countOf(this.listing);
+    while (this.#asked.size < DIRECTORIES_AHEAD && this.#askedUpTo < count) {
+      const next = this.#askedUpTo++;
+      if (isDirectory(factOf(this.listing, next, MODE))) {
+        const path = join(this.#path, { name: this.#names?.[next] ?? "" });
+        const bytes = factOf(this.listing, next, SIZE);
+        this.#asked.set(next, typeof path === "string" ? thread.ask(path, bytes) : undefined);
+      }
+    }
+    thread.send();
+  }
+}
+
+function isDirectory(mode: number): boolean {
+  return (mode & TYPE_BITS) === DIRECTORY;
 }
 
 /** Nothing for a name that vanished since it was listed. */
 function childOf(
   directory: string | Uint8Array,
   name: EntryName,
-  thread?: ListThread,
+  walk: LocalWalk,
 ): SourceEntry | UnreadableEntry | undefined {
   const path = join(directory, name);
   try {
     const stat = lstatSync(location(path), { bigint: true, throwIfNoEntry: false });
-    return stat === undefined ? undefined : new LocalEntry(name, path, factsOf(stat), thread);
+    return stat === undefined ? undefined : new LocalEntry(name, path, factsOf(stat), walk);
   } catch (cause) {
     return { ...name, error: failure("look at", path, cause) };
   }
@@ -254,7 +346,8 @@ function childOf(
 function resolved(link: LocalEntry): LocalEntry | undefined {
   try {
     const real = pathOf(realpathSync.native(location(link.path), { encoding: "buffer" }));
-    return new LocalEntry(link, real, factsOf(statSync(location(real), { bigint: true })));
+    const facts = factsOf(statSync(location(real), { bigint: true }));
+    return new LocalEntry(link, real, facts, new LocalWalk(false));
   } catch (cause) {
     const code = cause instanceof Error && "code" in cause ? cause.code : undefined;
     if (code === "ENOENT" || code === "ELOOP" || code === "ENOTDIR") {

@@ -1,6 +1,7 @@
 import type { CallOptions } from "../base/environment.ts";
 import { VarveError } from "../base/errors.ts";
 import type { EntryMeta } from "../snapshot/entry.ts";
+import type { PackedListing } from "./packed-listing.ts";
 
 /** What is backed up: a live tree, walked once. Names are single path components, never `.`, `..`, empty or with `/`. */
 export interface SourceEntry {
@@ -19,6 +20,11 @@ export interface SourceEntry {
   /** In bytewise order of the names, non-directories and directories mixed. A name that cannot be looked at comes as {@link UnreadableEntry}. Throws `source-failed` when the directory cannot be listed. */
   children(options?: CallOptions): AsyncIterable<SourceEntry | UnreadableEntry>;
   /**
+   * What `children` gives, all at once and without an object for each: left out, or `undefined`, where the source cannot tell. To be
+   * disposed when the walk has left the directory and all below it. Throws `source-failed`.
+   */
+  packedChildren?(options?: CallOptions): Promise<PackedChildren | undefined>;
+  /**
    * The child of that name, `undefined` when there is none; `follow` resolves a symlink, to `undefined` when it leads nowhere. Left out by
    * sources that can only list: ignore files and cache tags are then found by holding the whole list of a directory. Throws `source-failed`.
    */
@@ -26,6 +32,12 @@ export interface SourceEntry {
     name: string,
     options?: CallOptions & { readonly follow?: boolean | undefined },
   ): Promise<SourceEntry | undefined>;
+}
+
+export interface PackedChildren extends Disposable {
+  readonly listing: PackedListing;
+  /** The child at that place of the listing, a new object each time. Directories are asked for in their order. */
+  at(index: number): SourceEntry;
 }
 
 export interface UnreadableEntry {
