@@ -8,6 +8,8 @@ import type { PolicyTree } from "./policy-tree.ts";
  * An ignored directory is not entered, so nothing in it can come back. Sizes, devices and cache directories are not judged here.
  */
 export interface IgnoreContext {
+  /** True when there are no rules here. */
+  readonly isEmpty: boolean;
   /** Whether the entry `name` of this context's directory is left out. */
   isIgnored(name: string, isDirectory: boolean): boolean;
   /** The context of the child directory `name`. Throws `invalid-argument` for a malformed rule: the directory must then fail. */
@@ -47,6 +49,10 @@ class Context implements IgnoreContext {
   constructor(directory: readonly string[], levels: readonly Level[]) {
     this.#directory = directory;
     this.#levels = levels;
+  }
+
+  get isEmpty(): boolean {
+    return this.#levels.length === 0;
   }
 
   isIgnored(name: string, isDirectory: boolean): boolean {

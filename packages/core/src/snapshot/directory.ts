@@ -1,5 +1,5 @@
-import { utf8 } from "../base/bytes.ts";
-import { VarveError, errorMessage } from "../base/errors.ts";
+import { concatBytes, fromUtf8, utf8 } from "../base/bytes.ts";
+import { assert, VarveError, errorMessage } from "../base/errors.ts";
 import { JsonRecord, goJsonText } from "../base/json.ts";
 import {
   entryFromJson,
@@ -11,6 +11,7 @@ import {
 } from "./entry-json.ts";
 import { bytesOfName, compareNames, nameKey, nameOfBytes, nameProblem } from "./entry-name.ts";
 import type { DirectoryEntry, DirectorySummary } from "./entry.ts";
+import { type KeptEntries, mergeTexts } from "./kept-entries.ts";
 import { EMPTY_SUMMARY } from "./summary.ts";
 
 /**
@@ -43,12 +44,17 @@ export interface DirectoryRecord {
 export function encodeDirectory(options: {
   readonly entries: readonly DirectoryEntry[];
   readonly summary: DirectorySummary;
+  /** Entries besides, taken over as they are; then no name of `entries` may have `nameBytes`. */
+  readonly kept?: KeptEntries | undefined;
 }): Uint8Array {
   const entries = withUniqueNames(options.entries).sort(
     (a, b) =>
       Number(b.type === "directory") - Number(a.type === "directory") ||
       compareNames(a.name, b.name),
   );
+  if (options.kept !== undefined) {
+    return withKept(options.kept, entries, options.summary);
+  }
   return utf8(
     `${goJsonText({
       stream: STREAM,
@@ -57,6 +63,29 @@ export function encodeDirectory(options: {
       summary: summaryToJson(options.summary),
     })}\n`,
   );
+}
+
+/** What a record begins with, up to the first entry. */
+export const RECORD_HEAD: Uint8Array = utf8(`{"stream":"${STREAM}","entries":[`);
+
+/** `entries` are sorted; kept ones are files and links, at least one. */
+function withKept(
+  kept: KeptEntries,
+  entries: readonly DirectoryEntry[],
+  summary: DirectorySummary,
+): Uint8Array {
+  const texts = entries.map((entry) => {
+    assert(entry.nameBytes === undefined, "names beside kept entries are plain");
+    return { name: utf8(entry.name), text: utf8(goJsonText(entryToJson(entry))) };
+  });
+  const directories = entries.filter(({ type }) => type === "directory").length;
+  const merged = mergeTexts(kept, texts.slice(directories));
+  if (merged === undefined) {
+    throw new VarveError("invalid-argument", "directory entry: a kept name occurs twice");
+  }
+  const before = texts.slice(0, directories).map(({ text }) => `${fromUtf8(text)},`);
+  const tail = utf8(`],"summary":${goJsonText(summaryToJson(summary))}}\n`);
+  return concatBytes([RECORD_HEAD, utf8(before.join("")), ...merged, tail]);
 }
 
 /** Reads a record of unknown origin. Throws `corrupt` naming `what` when it is not a directory record at all. */

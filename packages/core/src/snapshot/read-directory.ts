@@ -18,6 +18,15 @@ export async function readDirectory(
   id: ObjectId,
   options: CallOptions = {},
 ): Promise<DirectoryRecord> {
+  return parseDirectory(await readRecord(repository, id, options), `directory ${id}`);
+}
+
+/** The bytes of a directory record, not to be changed. Throws like {@link readDirectory}. */
+export async function readRecord(
+  repository: ObjectsOf,
+  id: ObjectId,
+  options: CallOptions = {},
+): Promise<Uint8Array> {
   const reader = await repository.objects.open(id, options);
   if (reader.size > MAX_RECORD_BYTES) {
     throw new VarveError("corrupt", `directory ${id}: ${reader.size} bytes are too many`);
@@ -26,7 +35,7 @@ export async function readDirectory(
   for await (const part of reader.stream(options)) {
     parts.push(part);
   }
-  return parseDirectory(concatBytes(parts), `directory ${id}`);
+  return parts.length === 1 && parts[0] !== undefined ? parts[0] : concatBytes(parts);
 }
 
 /** The entry at `path` below `root`, components separated by `/`; `""` is `root` itself. Throws `object-not-found`. */

@@ -1,5 +1,6 @@
 import { compareNames } from "./entry-name.ts";
 import type { DirectoryEntry, DirectorySummary } from "./entry.ts";
+import type { KeptEntries } from "./kept-entries.ts";
 
 /** Something that could not be stored; its path is relative to the snapshot's root. */
 export interface FailedEntry {
@@ -26,13 +27,17 @@ export const EMPTY_SUMMARY: DirectorySummary = {
 /** The totals of a directory and of everything below it (spec §6.4): its own entries, their summaries, what failed here. */
 export function buildSummary(options: {
   readonly entries: readonly DirectoryEntry[];
+  /** Counted without a look at each; there is at least one, if any. */
+  readonly kept?: KeptEntries | undefined;
   /** The directory's own; only counts when it is empty. */
   readonly mtimeNs: bigint;
   readonly failures?: readonly FailedEntry[] | undefined;
   readonly incomplete?: string | undefined;
 }): DirectorySummary {
   const failures = options.failures ?? [];
-  const total: Total = { ...EMPTY_SUMMARY };
+  const { kept } = options;
+  const total: Total = { ...EMPTY_SUMMARY, ...kept?.totals };
+  total.maxTimeNs = latest(total.maxTimeNs, EMPTY_SUMMARY.maxTimeNs);
   for (const entry of options.entries) {
     addEntry(total, entry);
   }
@@ -40,7 +45,8 @@ export function buildSummary(options: {
   return {
     ...total,
     directories: total.directories + 1,
-    maxTimeNs: options.entries.length === 0 ? options.mtimeNs : total.maxTimeNs,
+    maxTimeNs:
+      options.entries.length === 0 && kept === undefined ? options.mtimeNs : total.maxTimeNs,
     ...(options.incomplete ? { incomplete: options.incomplete } : {}),
     failed: total.failed + failures.length - ignored,
     ignoredErrors: total.ignoredErrors + ignored,

@@ -11,6 +11,8 @@ export type Exclusion = "ignored" | "tooLarge" | "otherFileSystem";
 
 export interface DirectoryFilter {
   readonly ignore: IgnoreContext;
+  /** True when `exclusion` gives nothing for any child. */
+  readonly isOpen: boolean;
   /** Why the child is left out, if it is. */
   exclusion(child: SourceEntry): Exclusion | undefined;
 }
@@ -26,7 +28,7 @@ const CACHE_SIGNATURE = utf8("Signature: 8a477f597d28d172789f06886806bc55");
 const MAX_IGNORE_FILE_BYTES = 16 * 1024 * 1024;
 
 /**
- * Reads what the directory itself says about ignoring. `above` is the filter of its parent. Throws what the source throws,
+ * Lists a directory and reads what it says itself about ignoring. `above` is the filter of its parent. The listing is to be disposed. Throws what the source throws,
  * and `invalid-argument` for a rule that cannot be understood.
  */
 export async function enterDirectory(
@@ -34,11 +36,27 @@ export async function enterDirectory(
   above: DirectoryFilter | undefined,
   options: CallOptions,
 ): Promise<EnteredDirectory | "cache directory"> {
-  const { source, policy } = directory;
+  const listing = await openListing(directory.source, options);
+  let filter: DirectoryFilter | undefined;
+  try {
+    filter = await readFilter(directory, listing, { above, signal: options.signal });
+  } finally {
+    if (filter === undefined) {
+      listing[Symbol.dispose]();
+    }
+  }
+  return filter === undefined ? "cache directory" : { listing, filter };
+}
+
+/** Nothing for a cache directory. */
+async function readFilter(
+  { source, policy }: Pick<OpenDirectory, "source" | "policy">,
+  listing: Listing,
+  { above, ...options }: CallOptions & { readonly above: DirectoryFilter | undefined },
+): Promise<DirectoryFilter | undefined> {
   const files = policy.effective.files ?? {};
-  const listing = await openListing(source, options);
   if ((files.ignoreCacheDirs ?? true) && (await isCacheDirectory(listing, options))) {
-    return "cache directory";
+    return undefined;
   }
   const dotIgnoreLines: string[] = [];
   for (const name of files.ignoreDotFiles ?? []) {
@@ -62,7 +80,8 @@ export async function enterDirectory(
     }
     return deviceId !== undefined && child.deviceId !== deviceId ? "otherFileSystem" : undefined;
   };
-  return { listing, filter: { ignore, exclusion } };
+  const isOpen = ignore.isEmpty && maxFileSize <= 0 && deviceId === undefined;
+  return { ignore, isOpen, exclusion };
 }
 
 /** A tag that cannot be read makes no cache directory. */

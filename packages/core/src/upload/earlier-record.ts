@@ -2,7 +2,7 @@ import type { ObjectId } from "../object/object-id.ts";
 import type { DirectoryRecord } from "../snapshot/directory.ts";
 import type { DirectoryEntry, DirectorySummary } from "../snapshot/entry.ts";
 
-/** The stored record of a directory as an earlier snapshot has it. */
+/** The stored record of a directory as an earlier snapshot has it, without what is kept of it. */
 export interface EarlierRecord {
   readonly object: ObjectId;
   readonly record: DirectoryRecord;
@@ -10,7 +10,7 @@ export interface EarlierRecord {
 
 /**
  * Whether the record says exactly what one of `entries` and `summary` would say, so that it need not be written again.
- * `entries` may be in any order; those that are not directories must be the record's own, taken over. When in doubt it does not.
+ * `entries` may be in any order; those that are not directories must be the record's own, taken over; `summary` is of what is kept, too. When in doubt it does not.
  */
 export function saysTheSame(
   { record }: EarlierRecord,

@@ -99,7 +99,8 @@ async function visit(
   if (entered === "cache directory") {
     return;
   }
-  const { listing, filter } = entered;
+  using listing = entered.listing;
+  const { filter } = entered;
   for await (const child of listing.children()) {
     const at = path === "" ? child.name : `${path}/${child.name}`;
     if (isUnreadable(child)) {

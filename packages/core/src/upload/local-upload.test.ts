@@ -104,6 +104,32 @@ describe("a local tree", () => {
     expect(contentStats.newContents).toBe(2); // root directory and manifest
   });
 
+  test("of which a little has changed gets the ids that a first backup would give it", async () => {
+    const { repository, environment } = await createTestRepository();
+    const names = ["a", "b&b", "c\u00e9", "d", "e", "f.txt", "g", "h"];
+    for (const name of names) {
+      put(`plain/${name}`, name);
+      put(`deep/er/${name}`, name);
+    }
+    symlinkSync("a", join(folder, "deep/er/link"));
+    await uploadFolder(repository);
+    environment.advance(1000);
+    put("plain/d", "changed");
+    put("plain/bb", "new, in between");
+    put("plain/z", "new, at the end");
+    rmSync(join(folder, "plain/a"));
+    put("plain/sub/x", "new below");
+    const next = await uploadFolder(repository);
+    expect(next.stats).toMatchObject({ cachedFiles: 15, nonCachedFiles: 4, dirCount: 5 });
+    environment.advance(1000);
+    const root = await localSource(folder);
+    const policy = testPolicy();
+    const afresh = await upload(repository, { source: SOURCE, root, policy, previous: [] });
+    expect(afresh.stats.cachedFiles).toBe(0);
+    expect(next.snapshot.root).toEqual(afresh.snapshot.root);
+    expect(next.stats.totalSize - afresh.stats.totalSize).toBe("a".length); // Kopia counts links when they are cached
+  });
+
   test("loses a file that vanishes between listing and reading, and says so", async () => {
     const { repository } = await createTestRepository();
     put("a", "a");

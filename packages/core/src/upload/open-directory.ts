@@ -5,6 +5,7 @@ import type { PolicyTree } from "../policy/policy-tree.ts";
 import type { Repository } from "../repository/repository.ts";
 import { encodeDirectory } from "../snapshot/directory.ts";
 import type { DirectoryEntry, DirectorySummary, EntryMeta } from "../snapshot/entry.ts";
+import type { KeptEntries } from "../snapshot/kept-entries.ts";
 import { buildSummary, type FailedEntry } from "../snapshot/summary.ts";
 import type { SourceEntry } from "../source/source-entry.ts";
 import { type EarlierRecord, saysTheSame } from "./earlier-record.ts";
@@ -22,6 +23,8 @@ export class OpenDirectory {
   readonly parent: OpenDirectory | undefined;
   /** What is stored so far, in any order. */
   readonly entries: DirectoryEntry[] = [];
+  /** What else is in it, as the record of an earlier snapshot has it. */
+  kept: KeptEntries | undefined;
   readonly failures: FailedEntry[] = [];
   readonly openChildren: Set<OpenDirectory> = new Set();
   /** The record that this one may turn out to equal. */
@@ -117,7 +120,8 @@ export async function writeDirectory(
 ): Promise<DirectoryEntry> {
   const { entries, failures, incomplete, signal } = options;
   const { mtimeNs } = directory.source.meta;
-  const summary = buildSummary({ entries, failures, incomplete, mtimeNs });
+  const { kept } = directory;
+  const summary = buildSummary({ entries, kept, failures, incomplete, mtimeNs });
   const { earlier, source } = directory;
   if (
     earlier !== undefined &&
@@ -128,7 +132,7 @@ export async function writeDirectory(
     return storedEntry(source, { type: "directory", object, sizeBytes: 0, summary });
   }
   const codec = metadataCodec(repository, directory.policy.effective);
-  const { id } = await repository.objects.write(once(encodeDirectory({ entries, summary })), {
+  const { id } = await repository.objects.write(once(encodeDirectory({ entries, summary, kept })), {
     prefix: "k",
     codec,
     metadataCodec: codec,

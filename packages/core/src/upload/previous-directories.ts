@@ -3,9 +3,12 @@ import { type ObjectId, splitObjectId } from "../object/object-id.ts";
 import type { Repository } from "../repository/repository.ts";
 import type { DirectoryEntry } from "../snapshot/entry.ts";
 import { type EntryName, nameKey } from "../snapshot/entry-name.ts";
-import type { EarlierRecord } from "./earlier-record.ts";
-import { readDirectory } from "../snapshot/read-directory.ts";
+import type { KeptEntries } from "../snapshot/kept-entries.ts";
+import { parseDirectory } from "../snapshot/directory.ts";
+import { readRecord } from "../snapshot/read-directory.ts";
 import type { SourceEntry } from "../source/source-entry.ts";
+import type { EarlierRecord } from "./earlier-record.ts";
+import { withoutKept } from "./match-entries.ts";
 
 /** The directories of earlier snapshots that stand where one live directory stands (behaviour §1.2), newest first. */
 export class PreviousDirectories {
@@ -85,25 +88,36 @@ export class PreviousDirectories {
   }
 }
 
-/** Reads the directories; one that cannot be read only costs the comparison with it. */
+/** Finds what of a record can be kept as it is; see `match-entries.ts`. */
+export type Keeper = (record: Uint8Array) => Promise<KeptEntries | undefined>;
+
+/**
+ * Reads the directories; one that cannot be read only costs the comparison with it. What `keep` finds in the newest is in
+ * `kept` and not among the entries.
+ */
 export async function loadPreviousDirectories(
   repository: Repository,
   objects: readonly ObjectId[],
-  options: { signal: AbortSignal },
-): Promise<PreviousDirectories> {
+  { keep, signal }: { readonly keep?: Keeper | undefined; readonly signal: AbortSignal },
+): Promise<{ readonly previous: PreviousDirectories; readonly kept: KeptEntries | undefined }> {
   const records: EarlierRecord[] = [];
+  let kept: KeptEntries | undefined;
   for (const object of objects) {
     try {
-      records.push({ object, record: await readDirectory(repository, object, options) });
+      const bytes = await readRecord(repository, object, { signal });
+      const found = records.length === 0 ? await keep?.(bytes) : undefined;
+      const rest = found === undefined ? bytes : withoutKept(found);
+      records.push({ object, record: parseDirectory(rest, `directory ${object}`) });
+      kept ??= found;
     } catch (error) {
-      options.signal.throwIfAborted();
+      signal.throwIfAborted();
       repository.environment.log({
         level: "warning",
         message: `earlier directory ${object} is not compared with: ${errorMessage(error)}`,
       });
     }
   }
-  return new PreviousDirectories(repository, records);
+  return { previous: new PreviousDirectories(repository, records), kept };
 }
 
 function equalMetadata({ meta }: SourceEntry, earlier: DirectoryEntry): boolean {

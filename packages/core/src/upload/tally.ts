@@ -43,8 +43,8 @@ export class Tally {
     }
   }
 
-  addCached(sizeBytes: number): void {
-    this.stats.cachedFiles++;
+  addCached(sizeBytes: number, entries = 1): void {
+    this.stats.cachedFiles += entries;
     this.stats.totalSize += sizeBytes;
     this.bytesCached += sizeBytes;
   }
