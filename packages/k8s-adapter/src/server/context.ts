@@ -41,6 +41,12 @@ export interface Settings {
   readonly restoreResourcePriorities: string;
   /** Of the CSI snapshots and their data mover. */
   readonly csi: boolean;
+  /** Velero's well-known password for new volume repositories instead of a random one: anybody can read those. */
+  readonly publicRepositoryPassword: boolean;
+  /** A ceiling for the engine's memory; undefined: none. */
+  readonly maxMemoryBytes: number | undefined;
+  /** What `restore-wait` runs as, and with which command; the Restore's UID comes as its last argument. */
+  readonly restoreWait: { readonly image: string; readonly command: readonly string[] };
 }
 
 export const DEFAULT_SETTINGS: Settings = {
@@ -64,4 +70,7 @@ export const DEFAULT_SETTINGS: Settings = {
   hooksFailByDefault: true,
   restoreResourcePriorities: "",
   csi: true,
+  publicRepositoryPassword: false,
+  maxMemoryBytes: undefined,
+  restoreWait: { image: "varve/k8s-adapter:latest", command: ["varve-k8s", "restore-wait"] },
 };

@@ -1,0 +1,197 @@
+import { type CallOptions, errorMessage } from "@varve/core";
+import { type KubeObject, KubeError, type ResourceRef } from "../kube/kube-api.ts";
+import type { Context } from "../server/context.ts";
+import type { Controller } from "../server/controller.ts";
+import { formatTime } from "../velero/duration.ts";
+import type { DataPathStatus } from "../velero/resources.ts";
+import type { CopyProgress } from "../volume/copy-volume.ts";
+import { isFinal } from "../volume/open-pod-volumes.ts";
+import type { Slots } from "./slots.ts";
+
+/**
+ * The life of a resource that moves data: accepted, in progress, and one of completed, failed and canceled. One that an
+ * agent has left in progress is begun again by the next: what it stored is found, and not stored twice.
+ */
+
+export interface DataPathObject extends KubeObject {
+  spec: { cancel?: boolean; [member: string]: unknown } & object;
+  status?: DataPathStatus;
+}
+
+export interface DataPathOptions<T extends DataPathObject> {
+  readonly name: string;
+  readonly type: ResourceRef;
+  /** Shared by everything that an agent copies. */
+  readonly slots: Slots;
+  readonly progressMs: number;
+  /** Whether this agent is to do it, now: `later` looks again soon. */
+  readonly isOurs: (
+    context: Context,
+    object: T,
+    options: CallOptions,
+  ) => Promise<"yes" | "no" | "later">;
+  /** Gives what is written into the status beside the phase. Must end soon when `stop` aborts. */
+  readonly work: (
+    context: Context,
+    object: T,
+    options: CallOptions & {
+      readonly stop: AbortSignal;
+      readonly onProgress: (progress: CopyProgress) => void;
+    },
+  ) => Promise<object>;
+  /** Called for final ones, until it answers `done`. */
+  readonly tidy?: (context: Context, object: T, options: CallOptions) => Promise<"done" | "later">;
+}
+
+const LATER_MS = 1000;
+
+/** The controller, and how to wait for what it has begun. */
+export function dataPathController<T extends DataPathObject>(
+  options: DataPathOptions<T>,
+): { readonly controller: Controller; readonly idle: () => Promise<void> } {
+  const running = new Map<
+    string,
+    { readonly stop: AbortController; readonly done: Promise<void> }
+  >();
+  const tidied = new Set<string>();
+  const { name, type } = options;
+  const controller: Controller = {
+    name,
+    type,
+    async reconcile(context, found, { signal }) {
+      const object = found as T; // by its type
+      const uid = object.metadata.uid ?? "";
+      if (isFinal(object.status)) {
+        if (options.tidy === undefined || tidied.has(uid)) {
+          return undefined;
+        }
+        const tidy = await options.tidy(context, object, { signal });
+        return tidy === "done" ? void tidied.add(uid) : { againMs: LATER_MS };
+      }
+      const task = running.get(uid);
+      if (task !== undefined) {
+        if (object.spec.cancel === true && !task.stop.signal.aborted) {
+          await patchStatus(context, type, object, { phase: "Canceling" });
+          task.stop.abort();
+        }
+        return undefined;
+      }
+      const ours = await options.isOurs(context, object, { signal });
+      if (ours !== "yes") {
+        return ours === "later" ? { againMs: LATER_MS } : undefined;
+      }
+      const stop = new AbortController();
+      const done = runTask(context, object, { ...options, stop, signal }).finally(() =>
+        running.delete(uid),
+      );
+      running.set(uid, { stop, done });
+      return undefined;
+    },
+    async removed(_context, { metadata }) {
+      running.get(metadata.uid ?? "")?.stop.abort();
+      tidied.delete(metadata.uid ?? "");
+    },
+  };
+  return {
+    controller,
+    idle: async () => {
+      await Promise.all([...running.values()].map(({ done }) => done));
+    },
+  };
+}
+
+async function runTask<T extends DataPathObject>(
+  context: Context,
+  object: T,
+  options: DataPathOptions<T> & CallOptions & { readonly stop: AbortController },
+): Promise<void> {
+  const { type, slots, stop, signal } = options;
+  const { environment } = context;
+  const now = (): string => formatTime(environment.nowMs());
+  const patch = async (status: object): Promise<void> =>
+    await patchStatus(context, type, object, status);
+  try {
+    if (object.spec.cancel === true) {
+      await patch({ phase: "Canceled", completionTimestamp: now(), message: "it was canceled" });
+      return;
+    }
+    if ((object.status?.phase ?? "New") === "New") {
+      await patch({ phase: "Accepted", acceptedTimestamp: now() });
+    }
+    using _slot = await slots.take({ signal: either(signal, stop.signal) });
+    const startTimestamp = object.status?.startTimestamp ?? now();
+    await patch({ phase: "InProgress", startTimestamp });
+    const reporter = new ProgressReporter(context, options.progressMs, patch);
+    const result = await options.work(context, object, {
+      signal: either(signal, stop.signal),
+      stop: stop.signal,
+      onProgress: (progress) => reporter.report(progress),
+    });
+    await reporter.end();
+    await patch({ phase: "Completed", completionTimestamp: now(), ...result });
+  } catch (error) {
+    if (signal?.aborted === true) {
+      return; // this agent ends: the next one goes on with it
+    }
+    const isCanceled = stop.signal.aborted;
+    const message = isCanceled ? "it was canceled" : errorMessage(error);
+    const phase = isCanceled ? "Canceled" : "Failed";
+    await patch({ phase, completionTimestamp: now(), message }).catch((failure: unknown) => {
+      environment.log({
+        level: "error",
+        message: `${object.metadata.name}: ${errorMessage(failure)}`,
+      });
+    });
+  }
+}
+
+function either(signal: AbortSignal | undefined, other: AbortSignal): AbortSignal {
+  return signal === undefined ? other : AbortSignal.any([signal, other]);
+}
+
+async function patchStatus(
+  { kube, namespace }: Context,
+  type: ResourceRef,
+  { metadata }: KubeObject,
+  status: object,
+): Promise<void> {
+  try {
+    await kube.mergePatch(type, { namespace, name: metadata.name }, { status });
+  } catch (error) {
+    if (!(error instanceof KubeError) || error.code !== "not-found") {
+      throw error;
+    }
+  }
+}
+
+/** At most one patch at a time, and none sooner than the interval after the last. */
+class ProgressReporter {
+  readonly #context: Context;
+  readonly #intervalMs: number;
+  readonly #patch: (status: object) => Promise<void>;
+  #lastMs = Number.NEGATIVE_INFINITY;
+  #running: Promise<void> | undefined;
+
+  constructor(context: Context, intervalMs: number, patch: (status: object) => Promise<void>) {
+    this.#context = context;
+    this.#intervalMs = intervalMs;
+    this.#patch = patch;
+  }
+
+  report({ bytesDone, totalBytes }: CopyProgress): void {
+    const nowMs = this.#context.environment.nowMs();
+    if (this.#running === undefined && nowMs >= this.#lastMs + this.#intervalMs) {
+      this.#lastMs = nowMs;
+      this.#running = this.#patch({ progress: { bytesDone, totalBytes } })
+        .catch(() => {}) // the next one says more
+        .finally(() => {
+          this.#running = undefined;
+        });
+    }
+  }
+
+  async end(): Promise<void> {
+    this.#lastMs = Number.POSITIVE_INFINITY;
+    await this.#running;
+  }
+}

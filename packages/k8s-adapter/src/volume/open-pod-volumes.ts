@@ -1,0 +1,397 @@
+import { type CallOptions, errorMessage } from "@varve/core";
+import type { BackupRun } from "../backup/action.ts";
+import type { KubeObject, ResourceRef } from "../kube/kube-api.ts";
+import type { RestoreRun } from "../restore/action.ts";
+import type { Context } from "../server/context.ts";
+import type { RunLog } from "../server/run-log.ts";
+import { parseDuration } from "../velero/duration.ts";
+import { LABEL, labelValue } from "../velero/labels.ts";
+import {
+  type DataPathStatus,
+  type PodVolumeBackup,
+  type PodVolumeRestore,
+  VELERO,
+} from "../velero/resources.ts";
+import { readyBackupRepository } from "./backup-repositories.ts";
+import { type EligibleVolume, eligibleVolumes } from "./eligible-volumes.ts";
+import { nodeOf, volumesOf } from "./pod-spec.ts";
+import type { PodVolumes } from "./pod-volumes.ts";
+
+/** File-system backup on the server's side: resources for the node-agents, and the wait for them (spec section 4). */
+export function openPodVolumes({ pollMs = 1000 }: { readonly pollMs?: number } = {}): PodVolumes {
+  return new ServerPodVolumes(pollMs);
+}
+
+const PODS: ResourceRef = { group: "", version: "v1", resource: "pods", namespaced: true };
+const TIMEOUT_ANNOTATION = "velero.io/pod-volume-timeout";
+
+class ServerPodVolumes implements PodVolumes {
+  readonly #pollMs: number;
+
+  constructor(pollMs: number) {
+    this.#pollMs = pollMs;
+  }
+
+  async backUp(
+    run: BackupRun,
+    pod: KubeObject,
+    names: readonly string[],
+    { signal }: CallOptions,
+  ): Promise<{
+    readonly started: readonly PodVolumeBackup[];
+    readonly skipped: readonly { readonly volume: string; readonly reason: string }[];
+  }> {
+    const { context, backup, log } = run;
+    const fields = podFields(pod);
+    const { eligible, ineligible } = await eligibleVolumes(context.kube, pod, { names, signal });
+    for (const { volume, reason, isError } of ineligible) {
+      const message = `volume ${volume} is not backed up: ${reason}`;
+      log[isError ? "error" : "warn"](message, fields);
+    }
+    if (eligible.length === 0) {
+      return { started: [], skipped: ineligible };
+    }
+    try {
+      await requireNodeAgent(context, nodeOf(pod), { signal });
+      await readyBackupRepository(
+        context,
+        {
+          volumeNamespace: pod.metadata.namespace ?? "",
+          location: backup.spec.storageLocation ?? context.settings.defaultStorageLocation,
+        },
+        { signal },
+      );
+    } catch (error) {
+      signal?.throwIfAborted();
+      log.error("volumes are not backed up", { ...fields, error: errorMessage(error) });
+      return { started: [], skipped: ineligible };
+    }
+    const earlier = await this.#earlier(run, pod, { signal });
+    const started: PodVolumeBackup[] = [];
+    for (const target of eligible) {
+      const known = earlier.get(target.volume.name);
+      started.push(
+        known ??
+          ((await context.kube.create(
+            VELERO.podVolumeBackups,
+            newPodVolumeBackup(run, pod, target),
+            { signal },
+          )) as PodVolumeBackup), // by its type
+      );
+    }
+    return { started, skipped: ineligible };
+  }
+
+  /** Those that a run of this backup which was cut off has begun for the pod. */
+  async #earlier(
+    { context, backup }: BackupRun,
+    pod: KubeObject,
+    { signal }: CallOptions,
+  ): Promise<Map<string, PodVolumeBackup>> {
+    const { items } = await context.kube.listAll(VELERO.podVolumeBackups, {
+      namespace: context.namespace,
+      labelSelector: `${LABEL.backupUid}=${backup.metadata.uid ?? ""}`,
+      signal,
+    });
+    const all = items as readonly PodVolumeBackup[]; // by their type
+    return new Map(
+      all
+        .filter(({ spec, status = {} }) => {
+          const isUseless =
+            status.phase === "Failed" || status.phase?.startsWith("Cancel") === true;
+          return spec.pod.uid === pod.metadata.uid && !isUseless;
+        })
+        .map((found) => [found.spec.volume, found]),
+    );
+  }
+
+  async wait(
+    { context, backup, log }: BackupRun,
+    started: readonly PodVolumeBackup[],
+    { signal }: CallOptions,
+  ): Promise<readonly PodVolumeBackup[]> {
+    const timeoutMs = timeoutOf(backup, context);
+    return await this.#untilFinal(context, {
+      started,
+      type: "podVolumeBackups",
+      timeoutMs,
+      log,
+      signal,
+    });
+  }
+
+  async restore(
+    run: RestoreRun,
+    pod: KubeObject,
+    {
+      backups,
+      sourceNamespace,
+      signal,
+    }: CallOptions & {
+      readonly backups: readonly PodVolumeBackup[];
+      readonly sourceNamespace: string;
+    },
+  ): Promise<void> {
+    const { context, restore, backup, log } = run;
+    const volumes = new Map(volumesOf(pod).map((volume) => [volume.name, volume]));
+    const copies = backups.filter(
+      ({ spec, status }) => volumes.has(spec.volume) && (status?.snapshotID ?? "") !== "",
+    );
+    if (copies.length === 0) {
+      return;
+    }
+    const location = backup.spec.storageLocation ?? context.settings.defaultStorageLocation;
+    const key = { volumeNamespace: sourceNamespace, location };
+    try {
+      await readyBackupRepository(context, key, { signal });
+      const scheduled = await this.#scheduled(context, pod, { signal });
+      await requireNodeAgent(context, nodeOf(scheduled), { signal });
+      const started: PodVolumeRestore[] = [];
+      for (const copy of copies) {
+        const claim = volumes.get(copy.spec.volume)?.claim;
+        const resource = newPodVolumeRestore(run, scheduled, { copy, sourceNamespace, claim });
+        started.push(
+          (await context.kube.create(VELERO.podVolumeRestores, resource, {
+            signal,
+          })) as PodVolumeRestore, // by its type
+        );
+      }
+      const timeoutMs = timeoutOf(restore, context);
+      await this.#untilFinal(context, {
+        started,
+        type: "podVolumeRestores",
+        timeoutMs,
+        log,
+        signal,
+      });
+    } catch (error) {
+      signal?.throwIfAborted();
+      const fields = podFields(pod);
+      log.error("volumes are not restored", { ...fields, error: errorMessage(error) });
+    }
+  }
+
+  async #scheduled(
+    { kube, environment, settings }: Context,
+    { metadata }: KubeObject,
+    { signal }: CallOptions,
+  ): Promise<KubeObject> {
+    const deadlineMs = environment.nowMs() + settings.resourceTimeoutMs;
+    for (;;) {
+      const pod = await kube.get(PODS, metadata, { signal });
+      if (nodeOf(pod) !== undefined) {
+        return pod;
+      }
+      if (environment.nowMs() >= deadlineMs) {
+        throw new Error("the pod was not scheduled in time");
+      }
+      await environment.sleep(this.#pollMs, { signal });
+    }
+  }
+
+  async #untilFinal<T extends PodVolumeBackup | PodVolumeRestore>(
+    { kube, namespace, environment }: Context,
+    {
+      started,
+      type,
+      timeoutMs,
+      log,
+      signal,
+    }: CallOptions & {
+      readonly started: readonly T[];
+      readonly type: "podVolumeBackups" | "podVolumeRestores";
+      readonly timeoutMs: number;
+      readonly log: RunLog;
+    },
+  ): Promise<readonly T[]> {
+    const deadlineMs = environment.nowMs() + timeoutMs;
+    const final: T[] = [];
+    for (const { metadata } of started) {
+      for (;;) {
+        const name = { namespace, name: metadata.name };
+        const found = (await kube.get(VELERO[type], name, { signal })) as T; // by its type
+        const isLate = environment.nowMs() >= deadlineMs;
+        if (isFinal(found.status) || isLate) {
+          logEnd(found, { log, isLate });
+          final.push(found);
+          break;
+        }
+        await environment.sleep(this.#pollMs, { signal });
+      }
+    }
+    return final;
+  }
+}
+
+export function isFinal(status: DataPathStatus | undefined): boolean {
+  const { phase = "New" } = status ?? {};
+  return phase === "Completed" || phase === "Failed" || phase === "Canceled";
+}
+
+function logEnd(
+  { metadata, spec, status }: PodVolumeBackup | PodVolumeRestore,
+  { log, isLate }: { readonly log: RunLog; readonly isLate: boolean },
+): void {
+  const { namespace, name } = spec.pod;
+  const fields = { resource: "pods", namespace, name, volume: spec.volume };
+  if (status?.phase === "Completed") {
+    log.info(`volume ${spec.volume} is done: ${metadata.name}`, fields);
+  } else {
+    const why = isFinal(status) || !isLate ? status?.message : "it was not done in time";
+    log.error(`volume ${spec.volume}: ${metadata.name} is ${status?.phase ?? "New"}`, {
+      ...fields,
+      error: why ?? "no reason is given",
+    });
+  }
+}
+
+function podFields({ metadata: { namespace, name } }: KubeObject): {
+  resource: string;
+  namespace: string | undefined;
+  name: string;
+} {
+  return { resource: "pods", namespace, name };
+}
+
+function timeoutOf({ metadata }: KubeObject, { settings }: Context): number {
+  return (
+    parseDuration(metadata.annotations?.[TIMEOUT_ANNOTATION] ?? "") ?? settings.fsBackupTimeoutMs
+  );
+}
+
+/** Throws unless a node-agent runs where the pod runs. */
+async function requireNodeAgent(
+  { kube, namespace }: Context,
+  node: string | undefined,
+  { signal }: CallOptions,
+): Promise<void> {
+  const { items } = await kube.listAll(PODS, {
+    namespace,
+    labelSelector: "role=node-agent",
+    fieldSelector: `spec.nodeName=${node ?? ""},status.phase=Running`,
+    signal,
+  });
+  if (items.length === 0) {
+    throw new Error(`no node-agent runs on node ${node ?? "(none)"}`);
+  }
+}
+
+function newPodVolumeBackup(
+  { context, backup }: BackupRun,
+  pod: KubeObject,
+  { volume, claim }: EligibleVolume,
+): PodVolumeBackup {
+  const { name: backupName, uid: backupUid = "" } = backup.metadata;
+  const { name, namespace = "", uid = "" } = pod.metadata;
+  const { parallelFilesUpload } = backup.spec.uploaderConfig ?? {};
+  const pvcUid = claim?.metadata.uid;
+  return {
+    apiVersion: "velero.io/v1",
+    kind: "PodVolumeBackup",
+    metadata: {
+      name: "", // the server makes one
+      generateName: `${backupName}-`,
+      namespace: context.namespace,
+      labels: {
+        [LABEL.backupName]: labelValue(backupName),
+        [LABEL.backupUid]: backupUid,
+        ...(pvcUid === undefined ? {} : { [LABEL.pvcUid]: pvcUid }),
+      },
+      ...(claim === undefined
+        ? {}
+        : { annotations: { "velero.io/pvc-name": claim.metadata.name } }),
+      ownerReferences: [
+        {
+          apiVersion: "velero.io/v1",
+          kind: "Backup",
+          name: backupName,
+          uid: backupUid,
+          controller: true,
+        },
+      ],
+    },
+    spec: {
+      node: nodeOf(pod) ?? "",
+      pod: { kind: "Pod", namespace, name, uid },
+      volume: volume.name,
+      backupStorageLocation: backup.spec.storageLocation ?? context.settings.defaultStorageLocation,
+      repoIdentifier: "",
+      uploaderType: "kopia",
+      tags: {
+        backup: backupName,
+        "backup-uid": backupUid,
+        ns: namespace,
+        pod: name,
+        "pod-uid": uid,
+        volume: volume.name,
+        ...(pvcUid === undefined ? {} : { "pvc-uid": pvcUid }),
+      },
+      ...(parallelFilesUpload === undefined
+        ? {}
+        : { uploaderSettings: { ParallelFilesUpload: String(parallelFilesUpload) } }),
+    },
+  };
+}
+
+function newPodVolumeRestore(
+  { context, restore, backup }: RestoreRun,
+  pod: KubeObject,
+  {
+    copy,
+    sourceNamespace,
+    claim,
+  }: {
+    readonly copy: PodVolumeBackup;
+    readonly sourceNamespace: string;
+    readonly claim: string | undefined;
+  },
+): PodVolumeRestore {
+  const { name: restoreName, uid: restoreUid = "" } = restore.metadata;
+  const { name, namespace = "", uid = "" } = pod.metadata;
+  const { parallelFilesDownload, writeSparseFiles } = restore.spec.uploaderConfig ?? {};
+  const uploaderSettings = {
+    ...(typeof writeSparseFiles === "boolean"
+      ? { WriteSparseFiles: String(writeSparseFiles) }
+      : {}),
+    ...(parallelFilesDownload === undefined
+      ? {}
+      : { ParallelFilesDownload: String(parallelFilesDownload) }),
+  };
+  return {
+    apiVersion: "velero.io/v1",
+    kind: "PodVolumeRestore",
+    metadata: {
+      name: "", // the server makes one
+      generateName: `${restoreName}-`,
+      namespace: context.namespace,
+      labels: {
+        [LABEL.restoreName]: labelValue(restoreName),
+        [LABEL.restoreUid]: restoreUid,
+        [LABEL.podUid]: uid,
+      },
+      ...(claim === undefined ? {} : { annotations: { "velero.io/pvc-name": claim } }),
+      ownerReferences: [
+        {
+          apiVersion: "velero.io/v1",
+          kind: "Restore",
+          name: restoreName,
+          uid: restoreUid,
+          controller: true,
+        },
+      ],
+    },
+    spec: {
+      pod: { kind: "Pod", namespace, name, uid },
+      volume: copy.spec.volume,
+      backupStorageLocation: backup.spec.storageLocation ?? context.settings.defaultStorageLocation,
+      repoIdentifier: "",
+      snapshotID: copy.status?.snapshotID ?? "",
+      ...(copy.status?.progress?.totalBytes === undefined
+        ? {}
+        : { snapshotSize: copy.status.progress.totalBytes }),
+      sourceNamespace,
+      uploaderType: "kopia",
+      ...(Object.keys(uploaderSettings).length === 0 ? {} : { uploaderSettings }),
+    },
+  };
+}
