@@ -10,6 +10,11 @@ export type { ErrorCode } from "./base/errors.ts";
 export { errorMessage, isVarveError, VarveError } from "./base/errors.ts";
 export { formatTimeNs, parseTimeNs } from "./base/time.ts";
 
+// What is kept on this machine between runs.
+export type { BlobCache, CacheRange, CacheSource } from "./blob/blob-cache.ts";
+export type { CacheFolder, CacheFolderOptions } from "./blob/directory-cache.ts";
+export { openCacheFolder } from "./blob/directory-cache.ts";
+
 // Where blobs lie; more for writers of stores in `@varve/core/blob`.
 export type { FileSystemStoreOptions } from "./blob/filesystem-store.ts";
 export { openFileSystemStore } from "./blob/filesystem-store.ts";

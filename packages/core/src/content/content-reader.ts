@@ -1,12 +1,13 @@
 import { equalBytes } from "../base/bytes.ts";
 import type { CallOptions } from "../base/environment.ts";
 import { errorMessage, isVarveError, VarveError } from "../base/errors.ts";
+import type { BlobCache } from "../blob/blob-cache.ts";
 import type { BlobStore } from "../blob/store.ts";
 import type { Codecs } from "../compression/codec.ts";
 import { decompressContent } from "../compression/content-compression.ts";
 import type { OpenOptions } from "../crypto/crypto.ts";
 import { ivOfHash, type Sealer } from "../format/sealer.ts";
-import { contentHash, contentPrefix } from "../index/content-id.ts";
+import { type ContentId, contentHash, contentPrefix } from "../index/content-id.ts";
 import type { ContentInfo } from "../index/content-info.ts";
 import { ContentCache } from "./content-cache.ts";
 import { PackCache } from "./pack-cache.ts";
@@ -16,20 +17,32 @@ export class ContentReader {
   readonly #store: BlobStore;
   readonly #sealer: Sealer;
   readonly #codecs: Codecs;
-  readonly #cache: ContentCache;
-  readonly #packs: PackCache;
+  readonly #cacheBytes: number;
+  readonly #disk: BlobCache | undefined;
+  #cache: ContentCache;
+  #packs: PackCache;
 
   constructor(options: {
     store: BlobStore;
     sealer: Sealer;
     codecs: Codecs;
     cacheBytes: number;
+    /** For metadata, on disk. */
+    cache?: BlobCache | undefined;
   }) {
     this.#store = options.store;
     this.#sealer = options.sealer;
     this.#codecs = options.codecs;
-    this.#cache = new ContentCache(options.cacheBytes / 2);
-    this.#packs = new PackCache(options.store, options.cacheBytes / 2);
+    this.#cacheBytes = options.cacheBytes;
+    this.#disk = options.cache;
+    this.#cache = new ContentCache(this.#cacheBytes / 2);
+    this.#packs = new PackCache(options.store, this.#cacheBytes / 2, this.#disk);
+  }
+
+  /** Drops what is kept in memory: it may have come from the cache on disk. */
+  forget(): void {
+    this.#cache = new ContentCache(this.#cacheBytes / 2);
+    this.#packs = new PackCache(this.#store, this.#cacheBytes / 2, this.#disk);
   }
 
   /** Contents with a prefix (directories, indexes) are kept for a while: they are read again and again. */
@@ -39,12 +52,11 @@ export class ContentReader {
       return cached;
     }
     const isMetadata = contentPrefix(info.id) !== "";
-    const data =
-      (isMetadata ? await this.#fromPack(info, options) : undefined) ??
-      this.decode(info, await this.#fetch(info, options), { inPlace: true });
-    if (isMetadata) {
-      this.#cache.set(info.id, data);
+    if (!isMetadata) {
+      return this.decode(info, await this.#fetch(info, options), { inPlace: true });
     }
+    const data = (await this.#fromPack(info, options)) ?? (await this.#alone(info, options));
+    this.#cache.set(info.id, data);
     return data;
   }
 
@@ -53,8 +65,25 @@ export class ContentReader {
     try {
       return packed && this.decode(info, packed, { inPlace: true });
     } catch {
+      await this.#packs.distrust(info.packBlobId);
       return undefined; // asked for alone, it may be whole
     }
+  }
+
+  async #alone(info: ContentInfo, options: CallOptions): Promise<Uint8Array> {
+    const name = cacheName(info.id);
+    const kept = await this.#disk?.get(name);
+    if (kept !== undefined) {
+      try {
+        return this.decode(info, kept, { inPlace: true });
+      } catch {
+        await this.#disk?.drop(name);
+      }
+    }
+    const packed = await this.#fetch(info, options);
+    const data = this.decode(info, packed);
+    await this.#disk?.put(name, [packed]);
+    return data;
   }
 
   /** Throws `corrupt` or `format-unsupported`, naming the content and its pack. */
@@ -107,4 +136,9 @@ export class ContentReader {
       throw cause;
     }
   }
+}
+
+/** Unlike that of any blob. */
+function cacheName(id: ContentId): string {
+  return `${id}.content`;
 }

@@ -109,6 +109,11 @@ export interface ContentStore {
   flush(options?: CallOptions): Promise<void>;
   /** Loads what other clients have committed since. */
   refresh(options?: CallOptions): Promise<void>;
+  /**
+   * From now on everything is read from storage, for good; without a cache nothing happens. Index blobs that came from the
+   * cache are read once more, now. For those who must say what storage has. Throws as opening the repository does.
+   */
+  bypassCache(options?: CallOptions): Promise<void>;
   /** Memory that entries take until the next `flush`. */
   readonly pendingBytes: number;
   readonly stats: ContentStats;

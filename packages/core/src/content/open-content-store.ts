@@ -5,6 +5,7 @@ import type { ScratchFile } from "../index/slabs.ts";
 import { type MemoryPlan, unboundedMemory } from "../base/memory-plan.ts";
 import { errorMessage, isVarveError, VarveError } from "../base/errors.ts";
 import type { DamagedBlob } from "../blob/damaged-blob.ts";
+import type { SwitchedCache } from "../blob/blob-cache.ts";
 import type { BlobId, BlobStore } from "../blob/store.ts";
 import type { Codec, Codecs } from "../compression/codec.ts";
 import type { IndexBlobs } from "../epoch/index-blobs.ts";
@@ -49,6 +50,8 @@ export interface OpenContentStoreOptions extends CallOptions {
   readonly memory?: MemoryPlan | undefined;
   /** For what the index needs beyond its share of `memory`; closed with the content store. Default: all of it in memory. */
   readonly scratch?: ScratchFile | undefined;
+  /** For metadata; `indexBlobs` has the same. */
+  readonly cache?: SwitchedCache | undefined;
   /** Called before an index is written; what it throws ends the flush, which may be tried again. */
   readonly beforeCommit?: ((options: CallOptions) => Promise<void>) | undefined;
 }
@@ -310,6 +313,19 @@ class PackContentStore implements OpenContentStore {
 
   async refresh(options: CallOptions = {}): Promise<void> {
     await this.#exclusively(options, () => this.#load(options));
+  }
+
+  async bypassCache({ signal }: CallOptions = {}): Promise<void> {
+    const { cache } = this.#options;
+    if (cache?.isOn !== true) {
+      return;
+    }
+    await this.#exclusively({ signal }, async () => {
+      cache.isOn = false;
+      this.#reader.forget();
+      this.#knownIndexBlobs.clear(); // what was merged stays; each blob is read again, and must be whole
+      await this.#load({ signal });
+    });
   }
 
   get pendingBytes(): number {

@@ -1,4 +1,5 @@
 import type { CallOptions } from "../base/environment.ts";
+import type { BlobCache } from "../blob/blob-cache.ts";
 import type { BlobId, BlobStore } from "../blob/store.ts";
 import type { ContentInfo } from "../index/content-info.ts";
 
@@ -9,19 +10,23 @@ const MAX_COUNTED = 10_000;
 
 /**
  * Packs of metadata as a whole, least recently used dropped first: a walk through directories wants many small contents
- * of few packs, and each request costs a round trip. Never holds more than `capacity` bytes besides what is on its way.
+ * of few packs, and each request costs a round trip. What comes from storage is kept on disk, too, where there is a cache. Never holds more than `capacity` bytes besides what is on its way.
  */
 export class PackCache {
   readonly #store: BlobStore;
   readonly #capacity: number;
+  readonly #cache: BlobCache | undefined;
+  /** Packs that came from the cache. */
+  readonly #fromCache = new Set<BlobId>();
   readonly #reads = new Map<BlobId, number>();
   readonly #packs = new Map<BlobId, Promise<Uint8Array | undefined>>();
   readonly #sizes = new Map<BlobId, number>();
   #held = 0;
 
-  constructor(store: BlobStore, capacity: number) {
+  constructor(store: BlobStore, capacity: number, cache?: BlobCache) {
     this.#store = store;
     this.#capacity = capacity;
+    this.#cache = cache;
   }
 
   /** A copy of the sealed bytes of a content; `undefined` when they are to be asked for alone. Rejects as the signal says. */
@@ -33,12 +38,25 @@ export class PackCache {
     }
     this.#reads.set(id, reads);
     if (reads <= SINGLE_READS) {
-      return undefined;
+      return await this.#cache?.get(id, { offset: packOffset, length: packedLength });
     }
     const pack = await this.#pack(id, { signal });
     signal?.throwIfAborted();
     const end = packOffset + packedLength;
-    return pack !== undefined && end <= pack.length ? pack.slice(packOffset, end) : undefined;
+    if (pack !== undefined && end <= pack.length) {
+      return pack.slice(packOffset, end);
+    }
+    await this.distrust(id);
+    return undefined;
+  }
+
+  /** Bytes of the pack could not be opened: those of the cache on disk are given up, those from storage are what they are. */
+  async distrust(id: BlobId): Promise<void> {
+    if (this.#packs.has(id) && !this.#fromCache.has(id)) {
+      return;
+    }
+    this.#forget(id);
+    await this.#cache?.drop(id);
   }
 
   async #pack(id: BlobId, options: CallOptions): Promise<Uint8Array | undefined> {
@@ -48,7 +66,7 @@ export class PackCache {
       this.#packs.set(id, known);
       return await known;
     }
-    const reading = this.#store.get(id, options).then(
+    const reading = this.#read(id, options).then(
       (bytes) => this.#keep(id, bytes),
       () => {
         this.#packs.delete(id);
@@ -59,6 +77,17 @@ export class PackCache {
     return await reading;
   }
 
+  async #read(id: BlobId, options: CallOptions): Promise<Uint8Array> {
+    const kept = await this.#cache?.get(id);
+    if (kept !== undefined) {
+      this.#fromCache.add(id);
+      return kept;
+    }
+    const bytes = await this.#store.get(id, options);
+    await this.#cache?.put(id, [bytes]);
+    return bytes;
+  }
+
   #keep(id: BlobId, bytes: Uint8Array): Uint8Array {
     this.#sizes.set(id, bytes.length);
     this.#held += bytes.length;
@@ -66,14 +95,18 @@ export class PackCache {
       if (this.#held <= this.#capacity) {
         break;
       }
-      const size = this.#sizes.get(oldest);
-      if (size !== undefined) {
-        this.#packs.delete(oldest);
-        this.#sizes.delete(oldest);
-        this.#held -= size;
+      if (this.#sizes.has(oldest)) {
+        this.#forget(oldest);
         this.#reads.delete(oldest); // it earns its place anew
       }
     }
     return bytes;
+  }
+
+  #forget(id: BlobId): void {
+    this.#held -= this.#sizes.get(id) ?? 0;
+    this.#sizes.delete(id);
+    this.#packs.delete(id);
+    this.#fromCache.delete(id);
   }
 }

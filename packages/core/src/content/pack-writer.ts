@@ -2,6 +2,7 @@ import { totalLength } from "../base/bytes.ts";
 import { Semaphore } from "../base/concurrency.ts";
 import type { CallOptions, Environment } from "../base/environment.ts";
 import { assert, VarveError } from "../base/errors.ts";
+import type { BlobCache } from "../blob/blob-cache.ts";
 import type { BlobId, BlobStore } from "../blob/store.ts";
 import type { Crypto } from "../crypto/registry.ts";
 import type { RepositoryFormat } from "../format/format.ts";
@@ -34,6 +35,8 @@ export interface PackWriterOptions {
   readonly crypto: Crypto;
   readonly environment: Environment;
   readonly owner: SessionOwner;
+  /** Keeps packs of metadata, which the next backup reads. */
+  readonly cache?: BlobCache | undefined;
   /** Packs on their way to storage at the same time, as things are. */
   readonly parallelUploads: () => number;
   /** Called once, with the first thing that went wrong. */
@@ -193,7 +196,7 @@ export class PackWriter {
   }
 
   async #upload(session: WriteSession, pack: PackBuilder): Promise<void> {
-    const { store, sealer } = this.#options;
+    const { store, sealer, cache } = this.#options;
     await this.#slots.acquire(1);
     try {
       this.throwIfFailed();
@@ -201,6 +204,9 @@ export class PackWriter {
       await session.marker;
       const { id, parts, index } = pack.finish(sealer);
       await store.put(id, parts, { signal: this.#stop.signal });
+      if (id.startsWith("q")) {
+        await cache?.put(id, parts);
+      }
       this.count(totalLength(parts));
       session.index.addFile(index);
       this.#unstored.delete(id);

@@ -2,22 +2,22 @@ import { utf8 } from "../base/bytes.ts";
 import type { CallOptions } from "../base/environment.ts";
 import { VarveError } from "../base/errors.ts";
 import type { BlobInfo, BlobStore } from "../blob/store.ts";
-import { openBlob, sealBlob } from "../format/sealed-blob.ts";
 import { epochMarkerId, setSuffix, uncompactedPrefix } from "./epoch-names.ts";
+import { sealBlob } from "../format/sealed-blob.ts";
 import { type EpochSet, resolveEpochs } from "./epoch-set.ts";
 import type { IndexBlobs, IndexBlobsOptions } from "./index-blobs.ts";
+import { readIndexBlob } from "./read-index-blob.ts";
 import { withRestarts } from "./restart.ts";
 
 /** Index blobs by epochs (spec §4.5). */
 export function createEpochIndexBlobs(options: IndexBlobsOptions): IndexBlobs {
-  const { store, sealer } = options;
   return {
     live: async ({ signal } = {}) => {
       const found = await listEpochs(options, { signal });
       const { live, spare, watermarkSeconds, writeEpoch } = found;
       return { blobs: live, spare, watermarkSeconds, writeEpoch, damaged: [] };
     },
-    read: async (id, { signal } = {}) => openBlob(id, await store.get(id, { signal }), sealer),
+    read: (id, { signal } = {}) => readIndexBlob(options, id, { signal }),
     write: (files, { sessionId, signal }) => writeIndex(options, { files, sessionId, signal }),
   };
 }
@@ -102,7 +102,7 @@ async function writeIndex(
 }
 
 async function putAll(
-  { store, sealer }: IndexBlobsOptions,
+  { store, sealer, cache }: IndexBlobsOptions,
   options: CallOptions & { files: readonly Uint8Array[]; epoch: number; sessionId: string },
 ): Promise<BlobInfo[]> {
   const { files, signal } = options;
@@ -113,6 +113,7 @@ async function putAll(
     const { id, bytes } = sealBlob({ prefix, suffix, plain, sealer });
     signal?.throwIfAborted();
     put.push(await store.put(id, [bytes], { signal }));
+    await cache?.put(id, [bytes]);
   }
   return put;
 }

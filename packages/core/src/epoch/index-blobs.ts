@@ -1,5 +1,6 @@
 import type { CallOptions, Environment } from "../base/environment.ts";
 import type { DamagedBlob } from "../blob/damaged-blob.ts";
+import type { BlobCache } from "../blob/blob-cache.ts";
 import type { BlobId, BlobInfo, BlobStore } from "../blob/store.ts";
 import type { RepositoryFormat } from "../format/format.ts";
 import type { Sealer } from "../format/sealer.ts";
@@ -44,6 +45,8 @@ export interface IndexBlobsOptions {
   readonly sealer: Sealer;
   readonly format: Pick<RepositoryFormat, "epochs">;
   readonly environment: Environment;
+  /** For index blobs, read and written. */
+  readonly cache?: BlobCache | undefined;
 }
 
 /** The index blobs of a repository, by epochs or the way before them, as its format says. */

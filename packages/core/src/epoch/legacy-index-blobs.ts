@@ -7,6 +7,7 @@ import { getIfPresent } from "../blob/get-if-present.ts";
 import type { BlobId, BlobInfo } from "../blob/store.ts";
 import { openBlob, sealBlob } from "../format/sealed-blob.ts";
 import type { IndexBlobs, IndexBlobsOptions, LiveIndexBlobs } from "./index-blobs.ts";
+import { readIndexBlob } from "./read-index-blob.ts";
 
 /** Plain text, there to stop clients older than epochs (spec §1.1). */
 const POISON_ID =
@@ -14,19 +15,20 @@ const POISON_ID =
 
 /** Index blobs as they were before epochs (spec §4.7): all `n` blobs but those that a compaction replaced. */
 export function createLegacyIndexBlobs(options: IndexBlobsOptions): IndexBlobs {
-  const { store, sealer } = options;
+  const { store, sealer, cache } = options;
   return {
     live: async ({ signal } = {}) => {
       const found = await activeBlobs(options, { signal });
       return { ...found, watermarkSeconds: 0, writeEpoch: 0 };
     },
-    read: async (id, { signal } = {}) => openBlob(id, await store.get(id, { signal }), sealer),
+    read: (id, { signal } = {}) => readIndexBlob(options, id, { signal }),
     write: async (files, { sessionId, signal }) => {
       const put: BlobInfo[] = [];
       for (const plain of files) {
         const { id, bytes } = sealBlob({ prefix: "n", suffix: sessionId, plain, sealer });
         signal?.throwIfAborted();
         put.push(await store.put(id, [bytes], { signal }));
+        await cache?.put(id, [bytes]);
       }
       return put;
     },

@@ -18,6 +18,7 @@ export async function findDamage(
   },
 ): Promise<Findings> {
   const { readFraction, readSeed = "", parallel, signal } = options;
+  await repository.contents.bypassCache({ signal });
   let told = 0;
   const structure = new StructureCheck({
     repository,

@@ -1,6 +1,8 @@
+import { toHex } from "../base/bytes.ts";
 import { type CallOptions, type Environment, systemEnvironment } from "../base/environment.ts";
 import { type MemoryPlan, planMemory } from "../base/memory-plan.ts";
 import type { DamagedBlob } from "../blob/damaged-blob.ts";
+import { type CacheSource, SwitchedCache } from "../blob/blob-cache.ts";
 import type { BlobStore } from "../blob/store.ts";
 import type { Codecs } from "../compression/codec.ts";
 import { openCodecs } from "../compression/registry.ts";
@@ -41,6 +43,11 @@ export interface OpenRepositoryOptions extends CallOptions {
   readonly maxMemoryBytes?: number | undefined;
   /** Where that file lies, without a name where the system allows it; default the system's directory for such files. */
   readonly scratchDirectory?: string | undefined;
+  /**
+   * Keeps index blobs and metadata on this machine, as sealed as in storage: from `openCacheFolder`. Pays where storage is far
+   * away. Default: none.
+   */
+  readonly cache?: CacheSource | undefined;
   /** Default: the real clock and random source, and no log. */
   readonly environment?: Environment | undefined;
   /** Default `varve@localhost`. */
@@ -93,13 +100,15 @@ export async function openWithFormat(
   const randomBytes = (size: number): Uint8Array => environment.randomBytes(size);
   const sealer = createSealer(format, { crypto, randomBytes });
   const retaining = retainingStore(store, { retention: format.retention, environment });
+  const cache = options.cache && new SwitchedCache(options.cache.cacheOf(toHex(format.uniqueId)));
   const contents = await openContentStore({
     store: retaining,
     format,
     crypto,
     sealer,
     codecs,
-    indexBlobs: createIndexBlobs({ store: retaining, sealer, format, environment }),
+    indexBlobs: createIndexBlobs({ store: retaining, sealer, format, environment, cache }),
+    cache,
     environment,
     owner: client,
     readOnly,

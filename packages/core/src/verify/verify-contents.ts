@@ -56,6 +56,7 @@ export async function verifyContents(
   options: VerifyContentsOptions,
 ): Promise<VerifyContentsReport> {
   const { readFraction = 0, readSeed = "", prefix, includeDeleted = false, signal } = options;
+  await repository.contents.bypassCache({ signal });
   const packSizes = await listPacks(repository.blobs, { signal });
   const packs = new Map<BlobId, PackProblem>();
   const damaged: (Reason & { content: ContentId; pack: BlobId })[] = [];

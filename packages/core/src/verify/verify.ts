@@ -64,6 +64,7 @@ export async function verify(
   options: VerifyOptions = {},
 ): Promise<VerifyReport> {
   const { signal, readFraction = 1, readSeed = "" } = options;
+  await repository.contents.bypassCache({ signal });
   const damaged: Damage[] = [];
   let damagedCount = 0;
   let contentsRead = 0;
