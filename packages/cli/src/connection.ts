@@ -13,6 +13,14 @@ export interface Connection {
   readonly description?: string | undefined;
   readonly readOnly?: boolean | undefined;
   readonly throttlingLimits?: StoreLimits | undefined;
+  readonly caching?: CacheSettings | undefined;
+}
+
+/** What is not there is left to defaults. */
+export interface CacheSettings {
+  readonly cacheDirectory?: string;
+  /** 0 keeps nothing. */
+  readonly maxMetadataCacheSizeBytes?: number;
 }
 
 /** `--config-file`, else `VARVE_CONFIG_PATH`, else `repository.config` in the user's configuration folder. */
@@ -89,13 +97,15 @@ function parseConnection(text: string, path: string): Connection {
     description,
     readOnly,
     throttlingLimits,
+    caching,
   } = value ?? {};
   if (
     typeof storage?.type !== "string" ||
     !isStorageConfig(storage.config) ||
     typeof username !== "string" ||
     typeof host !== "string" ||
-    !isLimits(throttlingLimits)
+    !isLimits(throttlingLimits) ||
+    !isCaching(caching)
   ) {
     return bad();
   }
@@ -106,7 +116,23 @@ function parseConnection(text: string, path: string): Connection {
     description: typeof description === "string" ? description : undefined,
     readOnly: readOnly === true,
     throttlingLimits,
+    caching,
   };
+}
+
+function isCaching(value: unknown): value is CacheSettings | undefined {
+  if (value === undefined) {
+    return true;
+  }
+  if (typeof value !== "object" || value === null) {
+    return false;
+  }
+  const { cacheDirectory, maxMetadataCacheSizeBytes: maxBytes }: Partial<Record<string, unknown>> =
+    Object.fromEntries(Object.entries(value));
+  return (
+    (cacheDirectory === undefined || typeof cacheDirectory === "string") &&
+    (maxBytes === undefined || (typeof maxBytes === "number" && maxBytes >= 0))
+  );
 }
 
 function isLimits(value: unknown): value is StoreLimits | undefined {

@@ -1,6 +1,7 @@
 import { availableParallelism } from "node:os";
 import { type BlobStore, openRepository, type Repository, readOnlyStore } from "@varve/core";
 import type { Command } from "commander";
+import { openCache } from "./cache.ts";
 import { type Connection, readConnection } from "./connection.ts";
 import { cliEnvironment, type GlobalOptions, globalOptions } from "./globals.ts";
 import { followLimits } from "./limits.ts";
@@ -38,6 +39,7 @@ export async function withRepository<T>(
     workers: Math.max(1, availableParallelism() - 1),
     maxMemoryBytes: globals.maxMemoryBytes,
     environment,
+    cache: openCache(connection, environment),
     client: { username: connection.username, hostname: connection.hostname },
   });
   using interrupts = catchInterrupts();

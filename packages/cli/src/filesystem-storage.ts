@@ -6,6 +6,7 @@ import { type StorageType, textOf } from "./storage-type.ts";
 export const FILESYSTEM: StorageType = {
   name: "filesystem",
   description: "a folder: a local disk or a mounted share",
+  isNear: true,
   addOptions: (command) => {
     command
       .requiredOption("--path <folder>", "where the repository lies")

@@ -92,6 +92,11 @@ const GROUPS: readonly Group[] = [
     load: async () => (await import("./commands/index-blobs.ts")).indexCommands,
   },
   {
+    name: "cache",
+    description: "look at what is kept on this machine of a repository far away, and drop it",
+    load: async () => (await import("./commands/cache.ts")).cacheCommands,
+  },
+  {
     name: "benchmark",
     description: "measure hashes, ciphers, compression and splitters on this machine",
     load: async () => (await import("./commands/benchmark.ts")).benchmarkCommands,

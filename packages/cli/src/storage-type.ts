@@ -15,6 +15,8 @@ export interface StorageType {
   /** The word on the command line and in the connection file. */
   readonly name: string;
   readonly description: string;
+  /** A folder of this machine, which a cache on this machine makes no quicker. */
+  readonly isNear?: true;
   addOptions(command: Command): void;
   /** From the options that `addOptions` added. */
   configOf(options: StorageConfig): StorageConfig | Promise<StorageConfig>;

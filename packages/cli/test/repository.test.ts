@@ -359,3 +359,19 @@ test("a command line that cannot be understood ends with 2", async () => {
     expect(stderr).toContain("varve: ");
   }
 });
+
+test("what a repository far away has is kept where it was asked to be, shown, bounded and cleared", async () => {
+  using cli = new Cli();
+  await cli.createRepository("--cache-directory", cli.path("cache"));
+  cli.write("source/one.txt", "words");
+  await cli.ok(["snapshot", "create", cli.path("source")]);
+  await cli.ok(["snapshot", "list"]);
+  const usage = await cli.json<{ path: string; entries: number }>(["cache", "info"]);
+  expect(usage.path).toBe(cli.path("cache"));
+  expect(usage.entries).toBeGreaterThan(2);
+  await cli.ok(["cache", "clear"]);
+  expect(await cli.ok(["cache", "info"])).toContain("cache: 0 entries");
+  await cli.ok(["cache", "set", "--metadata-cache-size-mb=0"]);
+  expect(await cli.ok(["cache", "info"])).toContain("Nothing is cached");
+  await cli.ok(["snapshot", "verify"]);
+});

@@ -3,7 +3,6 @@ import {
   type Environment,
   openRepository,
   type RepositoryFormat,
-  type StoreLimits,
   VarveError,
 } from "@varve/core";
 import { type Command, InvalidArgumentError, Option } from "commander";
@@ -16,6 +15,7 @@ import {
   writeConnection,
 } from "../connection.ts";
 import { cliEnvironment, globalOptions } from "../context.ts";
+import { addCacheOptions, cacheSettings } from "./cache.ts";
 import { speedLimits } from "../limits.ts";
 import { addSwitch, parseCount, parseDurationMs, parsePercent } from "../options.ts";
 import { printLine } from "../output.ts";
@@ -52,6 +52,7 @@ export function addConnectOptions(command: Command): void {
     .option("--description <text>", "what to call this repository")
     .option("--override-username <name>", "act as this user")
     .option("--override-hostname <name>", "act as this host");
+  addCacheOptions(command);
   addSwitch(command, "readonly", { on: false, help: "refuse to change anything" });
   addSwitch(command, "persist-credentials", {
     on: false,
@@ -131,7 +132,7 @@ export async function create(location: StorageLocation, command: Command): Promi
   const options = command.opts<CreateOptions>();
   const globals = globalOptions(command);
   const environment = cliEnvironment();
-  const connection = connectionTo(location, options, speedLimits(command));
+  const connection = connectionTo(location, options, command);
   const limits = connection.throttlingLimits;
   const percent = options.eccOverheadPercent ?? 0;
   const password = await chooseNewPassword({
@@ -170,7 +171,7 @@ export async function connect(location: StorageLocation, command: Command): Prom
   const options = command.opts<ConnectOptions>();
   const globals = globalOptions(command);
   const password = await findPassword(globals);
-  const connection = connectionTo(location, options, speedLimits(command));
+  const connection = connectionTo(location, options, command);
   await checkAccess(connection, { password, environment: cliEnvironment() });
   await saveConnection(connection, { ...globals, password, keep: options.persistCredentials });
 }
@@ -195,8 +196,9 @@ async function checkAccess(
 function connectionTo(
   storage: StorageLocation,
   options: ConnectOptions,
-  limits: StoreLimits,
+  command: Command,
 ): Connection {
+  const limits = speedLimits(command);
   const identity = defaultIdentity();
   return {
     storage,
@@ -205,6 +207,7 @@ function connectionTo(
     description: options.description,
     readOnly: options.readonly,
     throttlingLimits: Object.keys(limits).length > 0 ? limits : undefined,
+    caching: cacheSettings(command),
   };
 }
 
