@@ -23,7 +23,11 @@ export interface CommandContext {
 /** Opens the connected repository, runs `work`, closes it again whatever happens. */
 export async function withRepository<T>(
   command: Command,
-  options: { readOnly: boolean },
+  options: {
+    readonly readOnly: boolean;
+    /** Left out, what the connection says. */
+    readonly cache?: false;
+  },
   work: (repository: Repository, context: CommandContext) => Promise<T>,
 ): Promise<T> {
   const globals = globalOptions(command);
@@ -39,7 +43,7 @@ export async function withRepository<T>(
     workers: Math.max(1, availableParallelism() - 1),
     maxMemoryBytes: globals.maxMemoryBytes,
     environment,
-    cache: openCache(connection, environment),
+    cache: options.cache === false ? undefined : openCache(connection, environment),
     client: { username: connection.username, hostname: connection.hostname },
   });
   using interrupts = catchInterrupts();

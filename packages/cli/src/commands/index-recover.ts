@@ -35,27 +35,31 @@ interface RecoverOptions {
 async function recover(command: Command): Promise<void> {
   const options = command.opts<RecoverOptions>();
   const { commit, ignoreErrors, parallel } = options;
-  await withRepository(command, { readOnly: !commit }, async (repository, context) => {
-    using progress = await startProgress({
-      enabled: context.globals.progress,
-      label: "recovering",
-    });
-    const report = await recoverIndex(repository, {
-      commit,
-      ignoreErrors,
-      parallel,
-      packs: options.blobs?.map(parseBlobId),
-      prefixes: options.blobPrefixes,
-      signal: AbortSignal.any([context.stop, context.signal]),
-      onProgress: ({ packs, recovered }) =>
-        progress.update({
-          text: `${counted(packs, "pack")}, ${recovered} recovered`,
-          bytesDone: 0,
-        }),
-    });
-    progress[Symbol.dispose]();
-    printReport(report, options);
-  });
+  await withRepository(
+    command,
+    { readOnly: !commit, cache: false },
+    async (repository, context) => {
+      using progress = await startProgress({
+        enabled: context.globals.progress,
+        label: "recovering",
+      });
+      const report = await recoverIndex(repository, {
+        commit,
+        ignoreErrors,
+        parallel,
+        packs: options.blobs?.map(parseBlobId),
+        prefixes: options.blobPrefixes,
+        signal: AbortSignal.any([context.stop, context.signal]),
+        onProgress: ({ packs, recovered }) =>
+          progress.update({
+            text: `${counted(packs, "pack")}, ${recovered} recovered`,
+            bytesDone: 0,
+          }),
+      });
+      progress[Symbol.dispose]();
+      printReport(report, options);
+    },
+  );
 }
 
 function printReport(report: RecoverIndexReport, { commit, json }: RecoverOptions): void {

@@ -111,9 +111,10 @@ export interface ContentStore {
   refresh(options?: CallOptions): Promise<void>;
   /**
    * From now on everything is read from storage, for good; without a cache nothing happens. Index blobs that came from the
-   * cache are read once more, now. For those who must say what storage has. Throws as opening the repository does.
+   * cache are read once more, now, but what they have said stays known. For those who must say what storage has. True when
+   * there was a cache until now. Throws as opening the repository does.
    */
-  bypassCache(options?: CallOptions): Promise<void>;
+  bypassCache(options?: CallOptions): Promise<boolean>;
   /** Memory that entries take until the next `flush`. */
   readonly pendingBytes: number;
   readonly stats: ContentStats;

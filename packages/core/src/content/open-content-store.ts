@@ -28,7 +28,7 @@ import type { ContentStats, ContentStore, RewriteFailure } from "./content-store
 import { PackWriter, type WriteSession } from "./pack-writer.ts";
 import { type PlainContent, roomFor, sealContents } from "./seal-content.ts";
 import { batchOf, type SealedBatch } from "./sealed-batch.ts";
-import type { SessionOwner } from "./session.ts";
+import { removeSessionMarker, type SessionOwner } from "./session.ts";
 
 /**
  * The content store over packs and index blobs (spec §3, §4.1). What makes it safe is an order: a session marker, then
@@ -315,10 +315,10 @@ class PackContentStore implements OpenContentStore {
     await this.#exclusively(options, () => this.#load(options));
   }
 
-  async bypassCache({ signal }: CallOptions = {}): Promise<void> {
+  async bypassCache({ signal }: CallOptions = {}): Promise<boolean> {
     const { cache } = this.#options;
     if (cache?.isOn !== true) {
-      return;
+      return false;
     }
     await this.#exclusively({ signal }, async () => {
       cache.isOn = false;
@@ -326,6 +326,7 @@ class PackContentStore implements OpenContentStore {
       this.#knownIndexBlobs.clear(); // what was merged stays; each blob is read again, and must be whole
       await this.#load({ signal });
     });
+    return true;
   }
 
   get pendingBytes(): number {
@@ -425,7 +426,9 @@ class PackContentStore implements OpenContentStore {
       await this.#options.beforeCommit?.({ signal });
       await this.#writeIndex(session, { signal });
     }
-    await this.#removeMarker(session, { signal });
+    if (session.marker !== undefined) {
+      await removeSessionMarker(this.#options, await session.marker, { signal });
+    }
   }
 
   async #writeIndex(session: WriteSession, { signal }: CallOptions): Promise<void> {
@@ -443,21 +446,6 @@ class PackContentStore implements OpenContentStore {
         this.#writer.fail(error);
       }
       throw error;
-    }
-  }
-
-  async #removeMarker(session: WriteSession, options: CallOptions): Promise<void> {
-    const { store, environment } = this.#options;
-    if (session.marker === undefined) {
-      return;
-    }
-    const id = await session.marker;
-    try {
-      await store.delete(id, options);
-    } catch (error) {
-      // The session is committed; a marker that stays only delays the collection of garbage.
-      const message = `could not remove session marker ${id}: ${errorMessage(error)}`;
-      environment.log({ level: "warning", message });
     }
   }
 

@@ -1,5 +1,6 @@
 import { toHex } from "../base/bytes.ts";
 import type { CallOptions, Environment } from "../base/environment.ts";
+import { errorMessage } from "../base/errors.ts";
 import { encodeJson, JsonRecord } from "../base/json.ts";
 import { formatTimeNs, msToNs, nsToMs, parseTimeNs } from "../base/time.ts";
 import { getIfPresent } from "../blob/get-if-present.ts";
@@ -74,4 +75,18 @@ export async function readSessionMarker(
     sessionId: record.requireString("id"),
     checkpointMs: nsToMs(parseTimeNs(record.requireString("checkpointTime"))),
   };
+}
+
+/** Of a session that is committed: a marker that stays only delays the collection of garbage, and is warned of. */
+export async function removeSessionMarker(
+  { store, environment }: { store: BlobStore; environment: Environment },
+  id: BlobId,
+  options: CallOptions,
+): Promise<void> {
+  try {
+    await store.delete(id, options);
+  } catch (error) {
+    const message = `could not remove session marker ${id}: ${errorMessage(error)}`;
+    environment.log({ level: "warning", message });
+  }
 }

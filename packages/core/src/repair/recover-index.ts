@@ -54,7 +54,7 @@ export interface RecoverIndexReport extends RecoverIndexCounts {
 // So that a crash loses little, and entries do not gather in memory.
 const FLUSH_ABOVE_BYTES = 16 * 1024 * 1024;
 
-/** Throws `read-only`, what storage throws, and the signal's reason; what was recovered before stays. */
+/** Throws `read-only`, `invalid-argument` when a cache has index blobs that storage has not any more, what storage throws, and the signal's reason; what was recovered before stays. */
 export async function recoverIndex(
   repository: Repository,
   options: RecoverIndexOptions,
@@ -66,7 +66,15 @@ export async function recoverIndex(
   const { contents, blobs: store } = repository;
   await contents.refresh({ signal });
   await contents.auditPacks({ signal });
+  const wasCached = await contents.bypassCache({ signal });
   const damaged = contents.damagedIndexBlobs;
+  if (wasCached && damaged.length > 0) {
+    // What the cache still knew of them would pass for known, and be lost with them.
+    throw new VarveError(
+      "invalid-argument",
+      "an index is recovered from a repository without a cache",
+    );
+  }
   const sealer = await sealerOf(repository);
   const unreadable: DamagedBlob[] = [];
   const counts = { packs: 0, contents: 0, recovered: 0 };

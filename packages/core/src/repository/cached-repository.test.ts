@@ -1,4 +1,5 @@
 import { expect, test } from "vitest";
+import { isVarveError } from "../base/errors.ts";
 import { utf8 } from "../base/bytes.ts";
 import type { BlobCache, CacheSource } from "../blob/blob-cache.ts";
 import { createMemoryStore } from "../blob/memory-store.ts";
@@ -6,6 +7,7 @@ import { passThrough } from "../blob/pass-through.ts";
 import { type BlobId, type BlobStore, parseBlobId } from "../blob/store.ts";
 import type { ContentId } from "../index/content-id.ts";
 import { seededEnvironment } from "../testing/seeded-environment.ts";
+import { recoverIndex } from "../repair/recover-index.ts";
 import { verifyContents } from "../verify/verify-contents.ts";
 import { createRepository } from "./create-repository.ts";
 import { openRepository } from "./open-repository.ts";
@@ -172,4 +174,19 @@ test("a listing is never taken from the cache: what others commit is seen at onc
   await writer.flush();
   await reader.refresh();
   expect(new TextDecoder().decode(await reader.contents.read(id))).toBe("new");
+});
+
+test("an index is not recovered while the cache hides what storage has lost", async () => {
+  const cache = memoryCache();
+  const { store, open } = await world(cache);
+  for await (const { id } of store.list("xn")) {
+    await store.put(id, [new Uint8Array(9)]);
+  }
+  await using cached = await open(cache);
+  await expect(recoverIndex(cached, { commit: true })).rejects.toSatisfy((error) =>
+    isVarveError(error, "invalid-argument"),
+  );
+  await using repository = await open();
+  const { recovered, removed } = await recoverIndex(repository, { commit: true });
+  expect([recovered > RECORDS, removed.length]).toEqual([true, 3]);
 });
