@@ -1,4 +1,5 @@
 import { type ChildProcess, execFile, spawn, spawnSync } from "node:child_process";
+import { readFileSync } from "node:fs";
 import { mkdir, mkdtemp, open, readFile, rename, rm, stat } from "node:fs/promises";
 import { connect, createServer } from "node:net";
 import { homedir } from "node:os";
@@ -133,14 +134,40 @@ export function hasGo(): boolean {
  * one line says that `what` is left to `.ci/run`; under `VARVE_TEST_REQUIRE_SERVERS=1`, which that sets, it throws.
  */
 export function canRunGoServers(what: string): boolean {
-  if (hasGo()) {
+  return canRun(what, hasGo() ? [] : ["the Go toolchain"]);
+}
+
+/** As {@link canRunGoServers}, of suites on a Kubernetes cluster with a real node. */
+export function canRunKube(what: string): boolean {
+  return canRun(what, [
+    ...(process.platform === "linux" ? [] : ["Linux"]),
+    ...(hasGo() ? [] : ["the Go toolchain"]),
+    ...(mayMount() ? [] : ["root that may mount"]),
+  ]);
+}
+
+function canRun(what: string, missing: readonly string[]): boolean {
+  if (missing.length === 0) {
     return true;
   }
+  const needs = missing.join(", ");
   if (process.env["VARVE_TEST_REQUIRE_SERVERS"] === "1") {
-    throw new Error(`${what} needs the Go toolchain, and every server is required here`);
+    throw new Error(`${what}: this needs ${needs}, and every server is required here`);
   }
-  process.stderr.write(`left to .ci/run: ${what} (needs the Go toolchain)\n`);
+  process.stderr.write(`left to .ci/run: ${what} (needs ${needs})\n`);
   return false;
+}
+
+const CAP_SYS_ADMIN = 1n << 21n;
+
+/** True for root that has not been denied the right to mount, as it is in most containers. */
+function mayMount(): boolean {
+  if (process.getuid?.() !== 0) {
+    return false;
+  }
+  const [, effective] =
+    /^CapEff:\s*([0-9a-f]+)$/m.exec(readFileSync("/proc/self/status", "utf8")) ?? [];
+  return effective !== undefined && (BigInt(`0x${effective}`) & CAP_SYS_ADMIN) !== 0n;
 }
 
 /**
@@ -169,7 +196,8 @@ export async function goTool(module: string, version: string): Promise<string> {
   return program;
 }
 
-function cacheFolder(): string {
+/** Where what was built for tests is kept. */
+export function cacheFolder(): string {
   const { VARVE_TESTENV_CACHE, XDG_CACHE_HOME, LOCALAPPDATA } = process.env;
   const ofUser =
     process.platform === "win32"
