@@ -1,5 +1,6 @@
 import { fileURLToPath } from "node:url";
 import { defineConfig } from "vitest/config";
+import { canRunKube } from "./testenv/src/process.ts";
 
 const project = (name: string, root: string, include: string[], more = {}) => ({
   test: {
@@ -15,7 +16,7 @@ const project = (name: string, root: string, include: string[], more = {}) => ({
 
 // What runs programs runs them as they were last compiled.
 const bundle = fileURLToPath(new URL("scripts/bundle.mjs", import.meta.url));
-const packageTests = ["src/**/*.test.ts", "test/!(interop)/**/*.test.ts", "test/*.test.ts"];
+const packageTests = ["src/**/*.test.ts", "test/!(interop|cluster)/**/*.test.ts", "test/*.test.ts"];
 const projects = [
   project("core", "packages/core", packageTests),
   ...["storage-s3", "storage-azure", "storage-gcs"].map((name) =>
@@ -27,6 +28,13 @@ const projects = [
   project("bench", "bench", packageTests),
   project("scripts", "scripts", ["*.test.ts"]),
 ];
+
+// On a real Kubernetes: after all others, since building it, once, takes long and goes on beside them.
+if (canRunKube("the tests on a Kubernetes cluster")) {
+  const globalSetup = fileURLToPath(new URL("testenv/src/kube-setup.ts", import.meta.url));
+  const more = { globalSetup, sequence: { groupOrder: 1 } };
+  projects.push(project("cluster", "packages/k8s-adapter", ["test/cluster/**/*.test.ts"], more));
+}
 
 // Against stock Kopia, whose binary no registry has: VARVE_TEST_KOPIA=/path/to/kopia npx vitest run --project interop
 if (process.env["VARVE_TEST_KOPIA"] !== undefined) {
