@@ -1,11 +1,14 @@
 import { createHash } from "node:crypto";
 import { Readable } from "node:stream";
-import type {
-  BlobClient,
-  BlobDownloadResponseParsed,
-  BlobItem,
-  BlockBlobClient,
-  ContainerClient,
+import {
+  AnonymousCredential,
+  type BlobClient,
+  type BlobDownloadResponseParsed,
+  type BlobItem,
+  BlobSASPermissions,
+  type BlockBlobClient,
+  type ContainerClient,
+  StorageSharedKeyCredential,
 } from "@azure/storage-blob";
 import {
   type BlobId,
@@ -40,6 +43,8 @@ export interface ItemsOptions {
 
 /** Metadata that holds a time set by the caller: nanoseconds since the Unix epoch, as Kopia writes it (spec §6.1). */
 const MTIME_KEY = "Kopiamtime";
+// Clocks differ.
+const CLOCK_SKEW_MS = 300_000;
 const PIECE_BYTES = 256 * 1024;
 
 export class AzureContainer {
@@ -47,6 +52,8 @@ export class AzureContainer {
   readonly prefix: string;
   readonly environment: Environment;
   readonly #client: ContainerClient;
+  readonly #service: AzureService;
+  readonly #options: ContainerOptions;
   readonly #idleTimeoutMs: number;
   readonly #errors: ErrorContext;
 
@@ -55,12 +62,19 @@ export class AzureContainer {
     this.label = `azure://${account}/${container}/${prefix}`;
     this.prefix = prefix;
     this.environment = environment;
+    this.#service = service;
+    this.#options = options;
     this.#client = service.client.getContainerClient(container);
     this.#idleTimeoutMs = idleTimeoutMs;
     const { host } = new URL(service.client.url);
     const { secrets, sasExpiryMs } = service;
     const nowMs = (): number => environment.nowMs();
     this.#errors = { container, account, host, secrets, sasExpiryMs, nowMs };
+  }
+
+  /** The same container below another prefix. */
+  at(prefix: string): AzureContainer {
+    return new AzureContainer(this.#service, { ...this.#options, prefix });
   }
 
   nameOf(id: BlobId): string {
@@ -111,12 +125,55 @@ export class AzureContainer {
         return value;
       });
       yield* page?.segment.blobItems ?? [];
-      const next: string = page?.continuationToken ?? "";
-      if (next !== "" && next === continuationToken) {
-        throw new VarveError("storage-failed", `${what}: the service gives the same page again`);
-      }
-      continuationToken = next;
+      continuationToken = nextToken(what, { next: page?.continuationToken, continuationToken });
     } while (continuationToken !== "");
+  }
+
+  /** Whole names, up to the first slash after `prefix`, each once. */
+  async *folders(
+    prefix: string,
+    { what, signal }: { readonly what: string; readonly signal: AbortSignal | undefined },
+  ): AsyncGenerator<string> {
+    let continuationToken = "";
+    do {
+      const page = await this.run({ what, needs: "list" }, signal, async ({ abortSignal }) => {
+        const pages = this.#client
+          .listBlobsByHierarchy("/", { prefix, abortSignal })
+          .byPage(continuationToken === "" ? {} : { continuationToken });
+        const { value } = await pages.next();
+        return value;
+      });
+      for (const { name } of page?.segment.blobPrefixes ?? []) {
+        yield name;
+      }
+      continuationToken = nextToken(what, { next: page?.continuationToken, continuationToken });
+    } while (continuationToken !== "");
+  }
+
+  /** A URL that anybody can read one blob with. Throws `unsupported` for an account known by a SAS only. */
+  async readUrl(
+    name: string,
+    { seconds, signal }: { readonly seconds: number; readonly signal: AbortSignal | undefined },
+  ): Promise<string> {
+    const { client } = this.#service;
+    const blob = this.#client.getBlobClient(name);
+    const nowMs = this.environment.nowMs();
+    const sas = {
+      permissions: BlobSASPermissions.parse("r"),
+      expiresOn: new Date(nowMs + seconds * 1000),
+    };
+    const what = `sign a URL of ${name}`;
+    if (client.credential instanceof StorageSharedKeyCredential) {
+      return await blob.generateSasUrl(sas);
+    }
+    if (client.credential instanceof AnonymousCredential) {
+      throw new VarveError("unsupported", `${what}: it takes a key, not a SAS`);
+    }
+    return await this.run({ what, needs: "read" }, signal, async ({ abortSignal }) => {
+      const startsOn = new Date(nowMs - CLOCK_SKEW_MS);
+      const key = await client.getUserDelegationKey(startsOn, sas.expiresOn, { abortSignal });
+      return await blob.generateUserDelegationSasUrl(sas, key);
+    });
   }
 
   /** What a list tells of a blob; `undefined` for names that are none of ours. */
@@ -129,6 +186,16 @@ export class AzureContainer {
     const { contentLength = 0, lastModified } = properties;
     return { id, size: contentLength, mtimeMs: mtimeOf(metadata) ?? lastModified.getTime() };
   }
+}
+
+function nextToken(
+  what: string,
+  { next = "", continuationToken }: { next: string | undefined; continuationToken: string },
+): string {
+  if (next !== "" && next === continuationToken) {
+    throw new VarveError("storage-failed", `${what}: the service gives the same page again`);
+  }
+  return next;
 }
 
 function blobIdOf(name: string, prefix: string): BlobId | undefined {

@@ -30,6 +30,9 @@ export interface AzureStoreOptions extends CallOptions {
   readonly environment?: Environment | undefined;
 }
 
+/** A container as a whole. */
+export type AzureBucketOptions = Omit<AzureStoreOptions, "prefix" | "pointInTimeMs">;
+
 /** Archived blobs cannot be read before they are rehydrated, so there is no archive tier. */
 export interface AccessTierRule {
   readonly prefix: string;

@@ -39,18 +39,8 @@ const DEFAULT_IDLE_TIMEOUT_MS = 60_000;
  * container or account, no connection) and `unsupported` (a point in time of a container that keeps no versions).
  */
 export async function openAzureStore(options: AzureStoreOptions): Promise<BlobStore> {
-  const { container: name, prefix = "", pointInTimeMs, signal } = options;
-  if (name === "") {
-    throw new VarveError("invalid-argument", "no container");
-  }
-  const service = await connectService(options);
-  const container = new AzureContainer(service, {
-    container: name,
-    account: service.client.accountName,
-    prefix,
-    idleTimeoutMs: options.idleTimeoutMs ?? DEFAULT_IDLE_TIMEOUT_MS,
-    environment: options.environment ?? systemEnvironment(),
-  });
+  const { prefix = "", pointInTimeMs, signal } = options;
+  const container = await openContainer(options);
   if (pointInTimeMs !== undefined) {
     return readOnlyStore(await openPointInTimeStore(container, { pointInTimeMs, signal }));
   }
@@ -63,12 +53,28 @@ export async function openAzureStore(options: AzureStoreOptions): Promise<BlobSt
   return options.readOnly === true ? readOnlyStore(store) : store;
 }
 
+/** Without a request. Throws `invalid-argument`. */
+export async function openContainer(options: AzureStoreOptions): Promise<AzureContainer> {
+  const { container, prefix = "" } = options;
+  if (container === "") {
+    throw new VarveError("invalid-argument", "no container");
+  }
+  const service = await connectService(options);
+  return new AzureContainer(service, {
+    container,
+    account: service.client.accountName,
+    prefix,
+    idleTimeoutMs: options.idleTimeoutMs ?? DEFAULT_IDLE_TIMEOUT_MS,
+    environment: options.environment ?? systemEnvironment(),
+  });
+}
+
 interface Settings {
   readonly objectLock: boolean;
   readonly accessTiers: readonly AccessTierRule[] | undefined;
 }
 
-class AzureStore implements BlobStore {
+export class AzureStore implements BlobStore {
   readonly label: string;
   readonly features: ReadonlySet<StoreFeature>;
   readonly #container: AzureContainer;

@@ -156,6 +156,28 @@ export class Bucket implements Disposable {
     } while (pageToken !== undefined);
   }
 
+  /** Whole names, up to the first slash after `prefix`. */
+  async *folders(prefix: string, call: Call): AsyncGenerator<string> {
+    let pageToken: string | undefined;
+    do {
+      const query = queryOf({
+        prefix,
+        delimiter: "/",
+        maxResults: String(LARGEST_PAGE),
+        fields: "prefixes,nextPageToken",
+        pageToken,
+      });
+      const path = `/storage/v1/b/${encodeURIComponent(this.name)}/o${query}`;
+      const answer = await this.#call(call, { method: "GET", path });
+      const { folders, nextPageToken } = decodeList(answer.body, call.what);
+      yield* folders;
+      if (nextPageToken !== undefined && nextPageToken === pageToken) {
+        throw new VarveError("storage-failed", `${call.what}: the same page twice`);
+      }
+      pageToken = nextPageToken;
+    } while (pageToken !== undefined);
+  }
+
   /** Whether the bucket keeps what is replaced or deleted; needs permission `storage.buckets.get`. */
   async keepsVersions(call: Call): Promise<boolean> {
     const path = `/storage/v1/b/${encodeURIComponent(this.name)}?fields=versioning`;

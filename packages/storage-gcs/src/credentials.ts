@@ -15,6 +15,14 @@ export interface Authorizer {
   headers(): Promise<Readonly<Record<string, string>>>;
   /** Forgets the token that is being waited for, so that the next call asks anew. */
   reset(): void;
+  /** Signs the text that is made for who signs: by the account's own key, or else by Google. Throws `unsupported` for nobody. */
+  sign(textFor: (email: string) => string): Promise<Signature>;
+}
+
+export interface Signature {
+  /** The account that signed. */
+  readonly email: string;
+  readonly bytes: Uint8Array;
 }
 
 /** Reads the credentials, and asks nobody yet. Throws `invalid-argument` when they cannot be understood. */
@@ -23,19 +31,20 @@ export async function authorizer(
   { readOnly }: { readonly readOnly: boolean },
 ): Promise<Authorizer> {
   if (credentials.kind === "anonymous") {
-    return { headers: async () => ({}), reset: () => {} };
+    return { headers: async () => ({}), reset: () => {}, sign: refuseToSign };
   }
   const json = await credentialsJson(credentials);
-  let client: Promise<AuthClient> | undefined;
-  const connect = async (): Promise<AuthClient> => {
+  const createAuth = (): GoogleAuth => {
     const auth = new GoogleAuth({
       scopes: readOnly ? READ_ONLY_SCOPE : SCOPE,
       ...(json === undefined ? {} : { credentials: json }),
     });
     // A service account signs its own tokens, as Google's Go library has it do: no token server to wait for.
     auth.useJWTAccessWithScope = true;
-    return await auth.getClient();
+    return auth;
   };
+  let client: Promise<AuthClient> | undefined;
+  const connect = async (): Promise<AuthClient> => await createAuth().getClient();
   return {
     async headers() {
       client ??= connect();
@@ -49,7 +58,20 @@ export async function authorizer(
     reset() {
       client = undefined;
     },
+    async sign(textFor) {
+      const auth = createAuth();
+      try {
+        const { client_email: email = "" } = await auth.getCredentials();
+        return { email, bytes: Buffer.from(await auth.sign(textFor(email)), "base64") };
+      } catch (error) {
+        throw credentialsError(error);
+      }
+    },
   };
+}
+
+async function refuseToSign(): Promise<never> {
+  throw new VarveError("unsupported", "nobody signs: there are no credentials");
 }
 
 async function credentialsJson(credentials: GcsCredentials): Promise<JWTInput | undefined> {

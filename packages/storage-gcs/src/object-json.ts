@@ -35,14 +35,22 @@ export function decodeObject(body: Uint8Array, what: string): ObjectInfo {
 export function decodeList(
   body: Uint8Array,
   what: string,
-): { readonly objects: readonly ObjectInfo[]; readonly nextPageToken: string | undefined } {
+): {
+  readonly objects: readonly ObjectInfo[];
+  readonly folders: readonly string[];
+  readonly nextPageToken: string | undefined;
+} {
   return readAnswer(body, what, (answer) => {
-    const { items = [], nextPageToken } = readRecord(answer);
-    if (!Array.isArray(items)) {
-      throw new Error("items is no list");
+    const { items = [], prefixes = [], nextPageToken } = readRecord(answer);
+    if (!Array.isArray(items) || !Array.isArray(prefixes)) {
+      throw new Error("items or prefixes is no list");
     }
     const token = typeof nextPageToken === "string" ? nextPageToken : "";
-    return { objects: items.map(readObject), nextPageToken: token === "" ? undefined : token };
+    return {
+      objects: items.map(readObject),
+      folders: prefixes.filter((name) => typeof name === "string"),
+      nextPageToken: token === "" ? undefined : token,
+    };
   });
 }
 

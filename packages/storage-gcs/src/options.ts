@@ -29,6 +29,9 @@ export interface GcsStoreOptions extends CallOptions {
   readonly environment?: Environment | undefined;
 }
 
+/** A bucket as a whole. */
+export type GcsBucketOptions = Omit<GcsStoreOptions, "prefix" | "pointInTimeMs">;
+
 export interface StorageClassRule {
   readonly prefix: string;
   readonly storageClass: "STANDARD" | "NEARLINE" | "COLDLINE" | "ARCHIVE";

@@ -3,6 +3,7 @@ import {
   type BlobInfo,
   type BlobStore,
   type CallOptions,
+  type Environment,
   type GetOptions,
   isVarveError,
   type PutOptions,
@@ -14,7 +15,7 @@ import {
   VarveError,
 } from "@varve/core/blob";
 import { Bucket } from "./bucket.ts";
-import { authorizer } from "./credentials.ts";
+import { type Authorizer, authorizer } from "./credentials.ts";
 import { blobIdOf, blobInfo, mtimeMetadata } from "./object-json.ts";
 import {
   type GcsStoreOptions,
@@ -40,20 +41,7 @@ const DEFAULT_IDLE_TIMEOUT_MS = 60_000;
  */
 export async function openGcsStore(options: GcsStoreOptions): Promise<BlobStore> {
   const { bucket: name, prefix = "", pointInTimeMs, readOnly = false, signal } = options;
-  if (name === "") {
-    throw new VarveError("invalid-argument", "no bucket");
-  }
-  const environment = options.environment ?? systemEnvironment();
-  const transport = new Transport({
-    endpoint: serviceUrl(options.endpoint),
-    authorizer: await authorizer(options.credentials ?? { kind: "application-default" }, {
-      readOnly: readOnly || pointInTimeMs !== undefined,
-    }),
-    certificateAuthority: options.certificateAuthority,
-    idleTimeoutMs: options.idleTimeoutMs ?? DEFAULT_IDLE_TIMEOUT_MS,
-    environment,
-  });
-  const bucket = new Bucket({ name, transport, environment, kmsKeyName: options.kmsKeyName });
+  const { bucket, transport } = await connect(options);
   try {
     if (pointInTimeMs !== undefined) {
       return await openPointInTimeStore(bucket, { prefix, pointInTimeMs, signal });
@@ -69,25 +57,60 @@ export async function openGcsStore(options: GcsStoreOptions): Promise<BlobStore>
   }
 }
 
+/** Without a request. Throws `invalid-argument`. */
+export async function connect(options: GcsStoreOptions): Promise<Connection> {
+  const { bucket: name, pointInTimeMs, readOnly = false } = options;
+  if (name === "") {
+    throw new VarveError("invalid-argument", "no bucket");
+  }
+  const environment = options.environment ?? systemEnvironment();
+  const asker = await authorizer(options.credentials ?? { kind: "application-default" }, {
+    readOnly: readOnly || pointInTimeMs !== undefined,
+  });
+  const endpoint = serviceUrl(options.endpoint);
+  const transport = new Transport({
+    endpoint,
+    authorizer: asker,
+    certificateAuthority: options.certificateAuthority,
+    idleTimeoutMs: options.idleTimeoutMs ?? DEFAULT_IDLE_TIMEOUT_MS,
+    environment,
+  });
+  const bucket = new Bucket({ name, transport, environment, kmsKeyName: options.kmsKeyName });
+  return { bucket, transport, endpoint, authorizer: asker, environment };
+}
+
+export interface Connection {
+  readonly bucket: Bucket;
+  readonly transport: Transport;
+  readonly endpoint: string;
+  readonly authorizer: Authorizer;
+  readonly environment: Environment;
+}
+
 interface Settings {
   readonly prefix: string;
   readonly objectLock: boolean;
   readonly storageClasses: readonly StorageClassRule[] | undefined;
+  /** The connections are another's, and stay open. */
+  readonly connectionsAreShared?: boolean;
 }
 
-class GcsStore implements BlobStore {
+export class GcsStore implements BlobStore {
   readonly label: string;
   readonly features: ReadonlySet<StoreFeature>;
   readonly #bucket: Bucket;
   readonly #prefix: string;
+  readonly #connectionsAreShared: boolean;
   readonly #storageClasses: readonly StorageClassRule[] | undefined;
 
-  constructor(bucket: Bucket, { prefix, objectLock, storageClasses }: Settings) {
+  constructor(bucket: Bucket, settings: Settings) {
+    const { prefix, objectLock, storageClasses, connectionsAreShared = false } = settings;
     const features: StoreFeature[] = ["put-if-absent", "set-mtime"];
     this.label = `gs://${bucket.name}/${prefix}`;
     this.features = new Set(objectLock ? [...features, "object-lock"] : features);
     this.#bucket = bucket;
     this.#prefix = prefix;
+    this.#connectionsAreShared = connectionsAreShared;
     this.#storageClasses = storageClasses;
   }
 
@@ -157,7 +180,9 @@ class GcsStore implements BlobStore {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    this.#bucket[Symbol.dispose]();
+    if (!this.#connectionsAreShared) {
+      this.#bucket[Symbol.dispose]();
+    }
   }
 
   /** Whatever the mode, Kopia locks for good on GCS, and whole seconds (spec §6.1, §6.6). */

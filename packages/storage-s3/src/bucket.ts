@@ -24,6 +24,8 @@ export interface BucketOptions {
   readonly label: string;
   readonly requestMs: number;
   readonly environment: Environment;
+  /** The client is another's, and stays open. */
+  readonly clientIsShared?: boolean;
 }
 
 export interface VersionOptions {
@@ -40,15 +42,41 @@ export class S3Bucket {
   /** The region that the service named when it refused a request that was signed for another. */
   readonly named: { region?: string } = {};
   readonly #requestMs: number;
+  readonly #clientIsShared: boolean;
   readonly #running = new Set<Promise<unknown>>();
 
-  constructor({ client, name, prefix, label, requestMs, environment }: BucketOptions) {
+  constructor({
+    client,
+    name,
+    prefix,
+    label,
+    requestMs,
+    environment,
+    clientIsShared = false,
+  }: BucketOptions) {
     this.client = client;
     this.name = name;
     this.prefix = prefix;
     this.label = label;
     this.environment = environment;
     this.#requestMs = requestMs;
+    this.#clientIsShared = clientIsShared;
+  }
+
+  /** The same bucket below another prefix, over the same connections. */
+  at(prefix: string): S3Bucket {
+    const { client, name, environment } = this;
+    const label = this.label.replace(`//${name}/`, () => `//${name}/${prefix}`);
+    const requestMs = this.#requestMs;
+    return new S3Bucket({
+      client,
+      name,
+      prefix,
+      label,
+      requestMs,
+      environment,
+      clientIsShared: true,
+    });
   }
 
   /** Names the object that holds a blob. */
@@ -163,10 +191,12 @@ export class S3Bucket {
     });
   }
 
-  /** Waits for what is on its way, then closes the connections. */
+  /** Waits for what is on its way, then closes the connections that are its own. */
   async close(): Promise<void> {
     await Promise.allSettled(this.#running);
-    this.client.destroy();
+    if (!this.#clientIsShared) {
+      this.client.destroy();
+    }
   }
 }
 

@@ -22,7 +22,7 @@ import { parseStorageConfig, STORAGE_CONFIG } from "./storage-classes.ts";
 import { S3Store } from "./store.ts";
 
 const CONFIG_ID = parseBlobId(STORAGE_CONFIG);
-const DEFAULT_REGION = "us-east-1";
+export const DEFAULT_REGION = "us-east-1";
 
 /**
  * Opens a bucket, which must exist: reads `.storageconfig`, which need not, and unless told asks whether the bucket
@@ -49,7 +49,12 @@ export async function openS3Store(options: S3StoreOptions): Promise<BlobStore> {
   }
 }
 
-function openBucket(options: S3StoreOptions, endpoint: S3Endpoint, region: string): S3Bucket {
+/** Without a request. */
+export function openBucket(
+  options: S3StoreOptions,
+  endpoint: S3Endpoint,
+  region: string,
+): S3Bucket {
   const { bucket: name, prefix = "", timeouts = {}, environment = systemEnvironment() } = options;
   const host = endpoint.url === undefined ? "" : ` at ${new URL(endpoint.url).host}`;
   return new S3Bucket({

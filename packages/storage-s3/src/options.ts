@@ -38,6 +38,12 @@ export interface S3StoreOptions extends CallOptions {
   readonly environment?: Environment | undefined;
 }
 
+/** A bucket as a whole. `.storageconfig` is not read, and object lock is offered only when asked for. */
+export interface S3BucketOptions extends Omit<S3StoreOptions, "prefix" | "pointInTimeMs"> {
+  /** The endpoint that read URLs name, where others cannot reach the one above. */
+  readonly publicEndpoint?: string | undefined;
+}
+
 export interface S3TlsOptions {
   /** Plain HTTP. */
   readonly disabled?: boolean | undefined;

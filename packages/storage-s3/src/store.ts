@@ -3,7 +3,6 @@ import { Readable } from "node:stream";
 import {
   DeleteObjectCommand,
   GetObjectRetentionCommand,
-  ListObjectsV2Command,
   type ObjectLockRetentionMode,
   PutObjectCommand,
   type PutObjectCommandInput,
@@ -22,7 +21,8 @@ import {
   type StoreFeature,
   VarveError,
 } from "@varve/core/blob";
-import { decodeName, type S3Bucket } from "./bucket.ts";
+import type { S3Bucket } from "./bucket.ts";
+import { listPages } from "./listing.ts";
 import type { S3Encryption, StorageClassRule } from "./options.ts";
 import { storageClassOf } from "./storage-classes.ts";
 
@@ -113,26 +113,15 @@ export class S3Store implements BlobStore {
 
   async *list(prefix: string, { signal }: CallOptions = {}): AsyncGenerator<BlobInfo> {
     const bucket = this.#bucket;
-    const attempt = { what: `list ${JSON.stringify(prefix)}`, needs: "s3:ListBucket" };
-    let token: string | undefined;
-    do {
-      const command = new ListObjectsV2Command({
-        Bucket: bucket.name,
-        Prefix: bucket.prefix + prefix,
-        EncodingType: "url",
-        ...(token === undefined ? {} : { ContinuationToken: token }),
-      });
-      const page = await bucket.run(attempt, signal, (abortSignal) =>
-        bucket.client.send(command, { abortSignal }),
-      );
-      for (const object of page.Contents ?? []) {
-        const info = bucket.info({ ...object, Key: decodeName(object.Key, page.EncodingType) });
+    const what = `list ${JSON.stringify(prefix)}`;
+    for await (const { objects } of listPages(bucket, bucket.prefix + prefix, { what, signal })) {
+      for (const object of objects) {
+        const info = bucket.info(object);
         if (info?.id.startsWith(prefix)) {
           yield info;
         }
       }
-      token = nextPage(attempt.what, { page, token });
-    } while (token !== undefined);
+    }
   }
 
   async delete(id: BlobId, { signal }: CallOptions = {}): Promise<void> {
@@ -229,21 +218,6 @@ export class S3Store implements BlobStore {
       throw new VarveError("unsupported", `${what}: ${this.label} has no ${feature}`);
     }
   }
-}
-
-/** The token of the next page. A server that gives the same page for ever is found out. */
-function nextPage(
-  what: string,
-  options: {
-    page: { IsTruncated?: boolean | undefined; NextContinuationToken?: string | undefined };
-    token: string | undefined;
-  },
-): string | undefined {
-  const { IsTruncated = false, NextContinuationToken: next } = options.page;
-  if (IsTruncated && (next === undefined || next === options.token)) {
-    throw new VarveError("storage-failed", `${what}: more is said to follow, but not where`);
-  }
-  return IsTruncated ? next : undefined;
 }
 
 function lockOf({ mode, untilMs }: Retention): {

@@ -260,7 +260,8 @@ async function createRoot(root: string, mode: number): Promise<void> {
   }
 }
 
-async function readExactly(
+/** Fills `into`, from `offset`. */
+export async function readExactly(
   handle: FileHandle,
   offset: number,
   into: Uint8Array,

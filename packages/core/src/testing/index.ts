@@ -1,6 +1,8 @@
 /** The entry `@varve/core/testing`: what it takes to test a blob store, or a program that uses one. */
 export type { BlobStoreCase, BlobStoreCasesOptions } from "./blob-store-cases.ts";
 export { blobStoreCases } from "./blob-store-cases.ts";
+export type { BucketCasesOptions } from "./bucket-cases.ts";
+export { bucketCases } from "./bucket-cases.ts";
 export type {
   FaultPlan,
   FaultyStore,

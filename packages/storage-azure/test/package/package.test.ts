@@ -34,7 +34,7 @@ test("it opens a container, and exports what the README says", async () => {
   await azurite.createContainer("packed");
   const args = ["--input-type=module", "-e", script, azurite.endpoint, azurite.key];
   const { stdout } = await promisify(execFile)(process.execPath, args, { cwd: installed.folder });
-  expect(JSON.parse(stdout)).toEqual([[], "azure://varvetest/packed/", 3]);
+  expect(JSON.parse(stdout)).toEqual([["openAzureBucket"], "azure://varvetest/packed/", 3]);
 });
 
 test("it brings no other vendor's library", () => {

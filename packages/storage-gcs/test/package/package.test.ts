@@ -38,7 +38,7 @@ test("it opens a bucket, and importing it does nothing", async () => {
   await using server = await startCannedGcs((_, response) => sayJson(response, objectJson("x")));
   const args = ["--input-type=module", "-e", script, server.endpoint];
   const { stdout } = await promisify(execFile)(process.execPath, args, { cwd: installed.folder });
-  expect(JSON.parse(stdout)).toEqual([true, [], "gs://b/", 3]);
+  expect(JSON.parse(stdout)).toEqual([true, ["openGcsBucket"], "gs://b/", 3]);
 });
 
 test("it brings no other vendor's library", () => {
