@@ -1,4 +1,4 @@
-import { readdirSync, rmSync, writeFileSync } from "node:fs";
+import { readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { afterEach, beforeEach, expect, test } from "vitest";
 import { Cli, type SnapshotJson } from "./cli-fixture.ts";
@@ -22,6 +22,26 @@ function blobs(prefix: string): string[] {
     .map((file) => join(file.parentPath, file.name))
     .filter((path) => path.slice(cli.path("repo/").length).replaceAll("/", "").startsWith(prefix));
 }
+
+test("repository repair puts the format blob back, from varve's own copy or a file", async () => {
+  const repair = ["repository", "repair", "filesystem", "--path", cli.path("repo")];
+  expect((await cli.run(repair)).stdout).toContain("nothing to repair");
+  const [format = expect.fail()] = blobs("kopia.repository");
+  const whole = readFileSync(format);
+  writeFileSync(format, whole.subarray(0, 200));
+  expect(await cli.fails(["snapshot", "list"])).toMatch(/\[corrupt\]/);
+  expect((await cli.run([...repair, "--dry-run"])).stdout).toContain("from varve.repository");
+  expect(readFileSync(format)).toHaveLength(200);
+  expect(await cli.json(repair)).toMatchObject({ dryRun: false, from: "varve.repository" });
+  expect(readFileSync(format)).toEqual(whole);
+  expect((await cli.run(["snapshot", "verify"])).status).toBe(0);
+
+  [format, ...blobs("varve.repository")].forEach((path) => rmSync(path));
+  expect(await cli.fails(repair)).toContain("[not-a-repository]");
+  writeFileSync(cli.path("kept"), whole);
+  expect((await cli.run([...repair, "--from", cli.path("kept")])).status).toBe(0);
+  expect(readFileSync(format)).toEqual(whole);
+});
 
 test("index recover tells, does it with --commit, and all is well after", async () => {
   const [first = expect.fail(), ...others] = blobs("x");

@@ -119,6 +119,8 @@ export type {
   InvalidFileHandling,
 } from "./fix/fix-options.ts";
 export { fixSnapshots } from "./fix/fix.ts";
+export type { RecoverFormatOptions, RecoverFormatReport } from "./repair/recover-format.ts";
+export { recoverFormat } from "./repair/recover-format.ts";
 export type {
   RecoverIndexCounts,
   RecoverIndexOptions,

@@ -18,6 +18,7 @@ import {
   syncTo,
   validateProvider,
 } from "./repository-store.ts";
+import { addRepairOptions, repair } from "./repository-repair.ts";
 import { status } from "./repository-status.ts";
 import { throttleCommands } from "./repository-throttle.ts";
 
@@ -61,6 +62,14 @@ export function repositoryCommands(repository: Command): void {
     .description("test whether the storage does what a repository needs")
     .action(async (_options, command: Command) => validateProvider(command));
   addValidateOptions(validate);
+  addStorageCommands(
+    repository.command("repair").description("put a lost or damaged format blob back"),
+    {
+      description: "put the format blob back in {}",
+      addOptions: addRepairOptions,
+      action: repair,
+    },
+  );
   addStorageCommands(
     repository.command("sync-to").description("mirror the repository to another place"),
     { description: "mirror the repository to {}", addOptions: addSyncOptions, action: syncTo },

@@ -216,7 +216,11 @@ function openInner(
     if (!isVarveError(cause, "corrupt")) {
       throw cause;
     }
-    throw new VarveError("wrong-password", "the password does not open this repository", { cause });
+    throw new VarveError(
+      "wrong-password",
+      "the password does not open this repository (or kopia.repository is damaged, and can be repaired)",
+      { cause },
+    );
   }
 }
 

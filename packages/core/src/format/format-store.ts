@@ -5,6 +5,7 @@ import type { BlobStore } from "../blob/store.ts";
 import type { Crypto } from "../crypto/registry.ts";
 import { decodeBlobConfig, encodeBlobConfig } from "./blob-config.ts";
 import { BLOB_CONFIG, FORMAT_BLOB, type RepositoryFormat } from "./format.ts";
+import { FORMAT_COPY } from "./format-copy.ts";
 import { encodeFormatBlob, type FormatDeps, unlockFormat } from "./format-blob.ts";
 import { retainingStore } from "./retaining-store.ts";
 
@@ -18,10 +19,22 @@ export async function readFormat(
   const { password, crypto, signal } = options;
   const formatBlob = await getIfPresent(store, FORMAT_BLOB, { signal });
   if (formatBlob === undefined) {
-    throw new VarveError("not-a-repository", `no repository in ${store.label}`);
+    const hasCopy = (await getIfPresent(store, FORMAT_COPY, { signal })) !== undefined;
+    const what = hasCopy
+      ? `${FORMAT_BLOB} is missing, and can be repaired, in`
+      : "no repository in";
+    throw new VarveError("not-a-repository", `${what} ${store.label}`);
   }
   const blobConfig = await getIfPresent(store, BLOB_CONFIG, { signal });
-  return await unlockFormat(formatBlob, { password, crypto, blobConfig });
+  try {
+    return await unlockFormat(formatBlob, { password, crypto, blobConfig });
+  } catch (cause) {
+    if (!isVarveError(cause, "corrupt")) {
+      throw cause;
+    }
+    const message = `${FORMAT_BLOB} is damaged, and can be repaired: ${cause.message}`;
+    throw new VarveError("corrupt", message, { cause });
+  }
 }
 
 /**

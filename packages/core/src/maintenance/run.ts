@@ -13,6 +13,7 @@ import {
   type CompactOptions,
 } from "../epoch/compact-epochs.ts";
 import { cleanUpLegacyIndexes, compactLegacyIndexes } from "../epoch/compact-legacy.ts";
+import { keepFormatCopy } from "../format/format-copy.ts";
 import { retainingStore } from "../format/retaining-store.ts";
 import { createSealer } from "../format/sealer.ts";
 import { requireWholeIndex } from "../repository/damage.ts";
@@ -125,6 +126,9 @@ export async function runMaintenance(
     await run.freeFirst();
   }
   await run.start(mode === "quick" ? "quick" : "full");
+  if (mode === "full") {
+    await keepFormatCopy(store, format.rawFormatBlob, { signal }); // Kopia may have changed the password
+  }
   await run[mode]();
   return { mode, tasks: run.tasks };
 }

@@ -9,6 +9,7 @@ import {
   withParameters,
   withPassword,
 } from "../format/format-blob.ts";
+import { keepFormatCopy } from "../format/format-copy.ts";
 import { readFormat, replaceFormat } from "../format/format-store.ts";
 import { isLocked } from "../format/upgrade-lock.ts";
 
@@ -55,5 +56,8 @@ async function changeFormat(
     );
   }
   const changed = await change(format, { crypto, environment });
-  return await replaceFormat(store, changed, { crypto, environment, signal });
+  const written = await replaceFormat(store, changed, { crypto, environment, signal });
+  // Also because a copy under the old password would still open.
+  await keepFormatCopy(store, written.rawFormatBlob, { signal });
+  return written;
 }

@@ -3,6 +3,7 @@ import type { BlobStore } from "../blob/store.ts";
 import { openCodecs } from "../compression/registry.ts";
 import { openCrypto } from "../crypto/registry.ts";
 import { createFormat, type CreateFormatOptions } from "../format/format-blob.ts";
+import { FORMAT_COPY } from "../format/format-copy.ts";
 import { writeNewFormat } from "../format/format-store.ts";
 import type { Labels } from "../manifest/manifest-store.ts";
 import {
@@ -24,7 +25,7 @@ export interface CreateRepositoryOptions extends CreateFormatOptions, CallOption
 }
 
 /**
- * Makes a repository in an empty store: the format blobs, then a first session. A repository whose first session was
+ * Makes a repository in an empty store: the format blobs, a copy of the first of them, then a first session. A repository whose first session was
  * cut short is whole. Throws `repository-exists`, `invalid-argument`.
  */
 export async function createRepository(
@@ -40,6 +41,7 @@ export async function createRepository(
     ...deps,
     signal,
   });
+  await store.put(FORMAT_COPY, [format.rawFormatBlob], { signal });
   const openOptions = { password, environment, client, crypto, codecs, signal };
   await using repository = await openWithFormat(store, format, openOptions);
   const { manifests } = repository;
