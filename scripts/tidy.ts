@@ -25,7 +25,7 @@ const LAYERS: readonly (readonly string[])[] = [
   ["snapshot"],
   ["policy"],
   ["source"],
-  ["upload", "restore", "verify"],
+  ["upload", "restore", "verify", "copy"],
   ["fix", "maintenance", "repair"], // act on what `verify` finds, or on what cannot be read at all
   ["testing"],
 ];

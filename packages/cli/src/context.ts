@@ -6,7 +6,7 @@ import { type Connection, readConnection } from "./connection.ts";
 import { cliEnvironment, type GlobalOptions, globalOptions } from "./globals.ts";
 import { followLimits } from "./limits.ts";
 import { openStore } from "./storage.ts";
-import { unlock } from "./unlock.ts";
+import { unlock, unlockOther } from "./unlock.ts";
 
 export { cliEnvironment, globalOptions } from "./globals.ts";
 
@@ -48,6 +48,30 @@ export async function withRepository<T>(
   });
   using interrupts = catchInterrupts();
   return await work(repository, { globals, connection, ...interrupts });
+}
+
+/** Opens another repository beside the connected one, for as long as `work` takes. */
+export async function withOtherRepository<T>(
+  command: Command,
+  options: { configFile: string; passwordFile?: string | undefined; readOnly: boolean },
+  work: (repository: Repository) => Promise<T>,
+): Promise<T> {
+  const { connection, password, format, environment, ...unlocked } = await unlockOther(
+    command,
+    options,
+  );
+  const readOnly = options.readOnly || connection.readOnly === true;
+  await using store = unlocked.store;
+  using _following = followLimits(options.configFile, store);
+  await using repository = await openRepository(readOnly ? readOnlyStore(store) : store, {
+    password,
+    format,
+    readOnly,
+    workers: 0,
+    environment,
+    client: { username: connection.username, hostname: connection.hostname },
+  });
+  return await work(repository);
 }
 
 /** The connected store alone: what needs no password. */

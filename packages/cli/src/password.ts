@@ -9,6 +9,8 @@ export interface PasswordSources {
   readonly password?: string | undefined;
   readonly passwordFile?: string | undefined;
   readonly configFile: string;
+  /** For a second repository: the environment has the password of the first. */
+  readonly ignoreEnvironment?: boolean | undefined;
 }
 
 /** Throws `invalid-argument` when there is none and nobody to ask. */
@@ -21,7 +23,7 @@ export async function knownPassword(sources: PasswordSources): Promise<string | 
   return (
     sources.password ??
     (await fromFile(sources.passwordFile)) ??
-    environmentPassword() ??
+    (sources.ignoreEnvironment === true ? undefined : environmentPassword()) ??
     (await kept(sources.configFile))
   );
 }

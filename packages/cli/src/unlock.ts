@@ -1,3 +1,4 @@
+import { resolve } from "node:path";
 import type { Environment, LimitedStore } from "@varve/core/blob";
 import { type RepositoryFormat, readRepositoryFormat } from "@varve/core/format";
 import type { Command } from "commander";
@@ -38,6 +39,18 @@ export async function unlock(command: Command): Promise<Unlocking> {
   }
   const globals = globalOptions(command);
   return (await begun.get(program)) ?? (await start(globals, await findPassword(globals)));
+}
+
+/** Like {@link unlock}, of a connection that was named in an option. */
+export async function unlockOther(
+  command: Command,
+  { configFile, passwordFile }: { configFile: string; passwordFile?: string | undefined },
+): Promise<Unlocking> {
+  const globals = globalOptions(command);
+  const password =
+    (await knownPassword({ passwordFile, configFile, ignoreEnvironment: true })) ??
+    (await findPassword(globals));
+  return await start({ ...globals, configFile: resolve(configFile) }, password);
 }
 
 async function start(globals: GlobalOptions, password: string): Promise<Unlocking> {

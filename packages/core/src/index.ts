@@ -109,6 +109,8 @@ export type { SourceEntry } from "./source/source-entry.ts";
 export { streamSource } from "./source/stream-source.ts";
 
 // The verbs.
+export type { CopyOptions, CopyProgress, CopyReport } from "./copy/copy-snapshots.ts";
+export { copySnapshots } from "./copy/copy-snapshots.ts";
 export type {
   FixChange,
   FixCounts,
