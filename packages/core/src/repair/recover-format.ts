@@ -1,18 +1,15 @@
 import { equalBytes } from "../base/bytes.ts";
 import { type CallOptions, type Environment, systemEnvironment } from "../base/environment.ts";
 import { errorMessage, isVarveError, VarveError } from "../base/errors.ts";
-import { damageOf } from "../blob/damaged-blob.ts";
 import { getIfPresent } from "../blob/get-if-present.ts";
 import { type BlobId, type BlobInfo, type BlobStore, parseBlobId } from "../blob/store.ts";
-import { readLocalIndex } from "../content/local-index.ts";
+import { keysFit } from "../content/keys-fit.ts";
 import { type Crypto, openCrypto } from "../crypto/registry.ts";
-import { parseEpochBlobName } from "../epoch/epoch-names.ts";
 import { BLOB_CONFIG, FORMAT_BLOB, type RepositoryFormat } from "../format/format.ts";
 import { unlockFormat } from "../format/format-blob.ts";
 import { FORMAT_COPY, keepFormatCopy } from "../format/format-copy.ts";
 import { findRecoveryCopy, RECOVERY_WINDOW_BYTES } from "../format/recovery-copy.ts";
 import { retainingStore } from "../format/retaining-store.ts";
-import { openBlob } from "../format/sealed-blob.ts";
 import { createSealer } from "../format/sealer.ts";
 
 /**
@@ -43,7 +40,6 @@ export interface RecoverFormatReport {
 const UPGRADE_BACKUP_PREFIX = "kopia.repository.backup.";
 // All packs of a repository have a copy, or none: a few damaged ones must not hide it.
 const MAX_PACKS_TRIED = 64;
-const MAX_BLOBS_TRIED = 16;
 
 /** Throws `not-a-repository` without any copy, `wrong-password` when none opens, and what storage throws. */
 export async function recoverFormat(
@@ -54,10 +50,10 @@ export async function recoverFormat(
   const environment = options.environment ?? systemEnvironment();
   const crypto = await openCrypto({ hashes: [] });
   const current = await getIfPresent(store, FORMAT_BLOB, { signal });
-  const problem =
-    current === undefined
-      ? "it is missing"
-      : await unlockFormat(current, { password, crypto }).then(() => undefined, errorMessage);
+  const randomBytes = (size: number): Uint8Array => environment.randomBytes(size);
+  const fits = (format: RepositoryFormat): Promise<boolean> =>
+    keysFit(store, { sealer: createSealer(format, { crypto, randomBytes }), signal });
+  const problem = await problemOf(current, { password, crypto, fits });
   if (problem === undefined) {
     return {};
   }
@@ -69,7 +65,7 @@ export async function recoverFormat(
     }
     seen.push(bytes);
     const format = await unlockFormat(bytes, { password, crypto, blobConfig }).catch(noFormat);
-    if (format === undefined || !(await fits(store, format, { crypto, environment, signal }))) {
+    if (format === undefined || !(await fits(format))) {
       continue;
     }
     if (!commit) {
@@ -92,6 +88,27 @@ export async function recoverFormat(
         "wrong-password",
         `the password opens no copy of ${FORMAT_BLOB} that belongs to the repository in ${store.label}`,
       );
+}
+
+async function problemOf(
+  current: Uint8Array | undefined,
+  options: {
+    readonly password: string;
+    readonly crypto: Crypto;
+    readonly fits: (format: RepositoryFormat) => Promise<boolean>;
+  },
+): Promise<string | undefined> {
+  if (current === undefined) {
+    return "it is missing";
+  }
+  let format: RepositoryFormat;
+  try {
+    format = await unlockFormat(current, options);
+  } catch (error) {
+    noFormat(error);
+    return errorMessage(error);
+  }
+  return (await options.fits(format)) ? undefined : "its keys open nothing that lies there";
 }
 
 function noFormat(error: unknown): undefined {
@@ -142,38 +159,6 @@ async function copyInPack(
       ? head
       : await store.get(id, { range: { offset: size - length, length }, signal });
   return findRecoveryCopy({ head, tail }, crypto);
-}
-
-/** Whether these keys open what lies here; a repository in which nothing is sealed yet fits any. */
-async function fits(
-  store: BlobStore,
-  format: RepositoryFormat,
-  { crypto, environment, signal }: CallOptions & { crypto: Crypto; environment: Environment },
-): Promise<boolean> {
-  const randomBytes = (size: number): Uint8Array => environment.randomBytes(size);
-  const sealer = createSealer(format, { crypto, randomBytes });
-  const open = async (blob: BlobInfo): Promise<unknown> =>
-    /^[pq]/.test(blob.id)
-      ? await readLocalIndex(store, blob, { sealer, signal })
-      : openBlob(blob.id, await store.get(blob.id, { signal }), sealer);
-  let isEmpty = true;
-  for (const prefix of ["x", "n", "q", "p"]) {
-    for await (const blob of firstOf(store.list(prefix, { signal }), MAX_BLOBS_TRIED)) {
-      if (/^(?:marker|watermark)$/.test(parseEpochBlobName(blob.id)?.kind ?? "")) {
-        continue;
-      }
-      isEmpty = false;
-      try {
-        await open(blob);
-        return true;
-      } catch (error) {
-        if (damageOf(error) === undefined) {
-          throw error;
-        }
-      }
-    }
-  }
-  return isEmpty;
 }
 
 async function* firstOf<T>(items: AsyncIterable<T>, count: number): AsyncGenerator<T> {

@@ -109,7 +109,10 @@ export async function recoverIndex(
     return { ...counts, unreadable, damaged, removed: [] };
   }
   await contents.flush({ signal });
-  const isComplete = !isPart && (unreadable.length === 0 || options.ignoreErrors === true);
+  // Keys that open no pack are not those of this repository, and then no index blob is damaged.
+  const hasKeys = unreadable.length < counts.packs;
+  const isComplete =
+    hasKeys && !isPart && (unreadable.length === 0 || options.ignoreErrors === true);
   const removed = isComplete ? await removeDamaged(repository, damaged, { sealer, signal }) : [];
   await repository.refresh({ signal });
   return { ...counts, unreadable, damaged, removed };

@@ -1,15 +1,17 @@
 import { toHex } from "../base/bytes.ts";
 import { type CallOptions, type Environment, systemEnvironment } from "../base/environment.ts";
+import { VarveError } from "../base/errors.ts";
 import { type MemoryPlan, planMemory } from "../base/memory-plan.ts";
 import type { DamagedBlob } from "../blob/damaged-blob.ts";
 import { type CacheSource, SwitchedCache } from "../blob/blob-cache.ts";
 import type { BlobStore } from "../blob/store.ts";
 import type { Codecs } from "../compression/codec.ts";
 import { openCodecs } from "../compression/registry.ts";
+import { keysFit } from "../content/keys-fit.ts";
 import { type OpenContentStore, openContentStore } from "../content/open-content-store.ts";
 import { type Crypto, openCrypto } from "../crypto/registry.ts";
 import { createIndexBlobs } from "../epoch/index-blobs.ts";
-import { BLOB_CONFIG, type RepositoryFormat } from "../format/format.ts";
+import { BLOB_CONFIG, FORMAT_BLOB, type RepositoryFormat } from "../format/format.ts";
 import { readRepositoryFormat } from "../format/read-format.ts";
 import { retainingStore } from "../format/retaining-store.ts";
 import { createSealer } from "../format/sealer.ts";
@@ -117,6 +119,18 @@ export async function openWithFormat(
     beforeCommit: watchFormat(store, format, { password, crypto, environment }),
     signal,
   });
+  const isBlank = contents.entries({ deleted: true })[Symbol.iterator]().next().done === true;
+  if (
+    isBlank &&
+    contents.damagedIndexBlobs.length > 0 &&
+    !(await keysFit(store, { sealer, signal }))
+  ) {
+    await contents.close();
+    throw new VarveError(
+      "corrupt",
+      `${FORMAT_BLOB} is damaged, and can be repaired: its keys open nothing in ${store.label}`,
+    );
+  }
   const splitters = repositorySplitters(format.splitter);
   const { hash, encryption, secret, masterKey, ecc, indexVersion } = format;
   const executor =
