@@ -14,7 +14,7 @@ import { EXIT_FAILED } from "../exit.ts";
 import { addSwitch, collect } from "../options.ts";
 import { counted, formatBytes, printableName, printJson, printLine } from "../output.ts";
 import { startProgress } from "../progress.ts";
-import { failForDamagedManifests, shownTime, snapshotsOf, sourceOf } from "../select.ts";
+import { failForDamage, shownTime, snapshotsOf, sourceOf } from "../select.ts";
 
 /** `snapshot migrate` brings snapshots here, `snapshot copy` takes them elsewhere: into a repository with another key, hash or cut. */
 
@@ -49,7 +49,7 @@ export function migrateCommand(command: Command): void {
       const other = { configFile, passwordFile, readOnly: true };
       await withOtherRepository(command, other, async (source) => {
         const snapshots = await chooseSnapshots(source, options, context.stop);
-        failForDamagedManifests(source);
+        failForDamage(source);
         const policies = !options.policies
           ? "none"
           : options.overwritePolicies
