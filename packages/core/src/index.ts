@@ -187,5 +187,7 @@ export type { MaintenanceStatus } from "./maintenance/status.ts";
 export { maintenanceStatus } from "./maintenance/status.ts";
 export { maintain } from "./maintenance/local-maintain.ts";
 export type { MaintenanceOptions, MaintenanceReport, TaskReport } from "./maintenance/run.ts";
+export type { FreedSpace } from "./maintenance/what-if.ts";
+export { predictFreedSpace } from "./maintenance/what-if.ts";
 export type { Safety } from "./maintenance/safety.ts";
 export type { MaintenanceSchedule, TaskName, TaskRun } from "./maintenance/schedule.ts";

@@ -6,6 +6,7 @@ import {
   listSnapshots,
   listSources,
   pinSnapshot,
+  predictFreedSpace,
   type Repository,
   type SavedSnapshot,
   VarveError,
@@ -14,7 +15,7 @@ import type { Command } from "commander";
 import { maintainWhenDue } from "../auto-maintenance.ts";
 import { withRepository } from "../context.ts";
 import { addSwitch, collect } from "../options.ts";
-import { printableName, printJson, printLine } from "../output.ts";
+import { counted, formatBytes, printableName, printJson, printLine } from "../output.ts";
 import { failForDamage, shownTime, snapshotsOf, sourceOf } from "../select.ts";
 
 /** Commands that change which snapshots there are, or for how long. What is deleted is named; data goes with maintenance. */
@@ -26,8 +27,16 @@ export function deleteCommand(command: Command): void {
     help: "every snapshot of a path or user@host:/path",
   });
   addSwitch(command, "delete", { on: false, help: "do it; without this, only tell" });
+  addSwitch(command, "what-if", { on: false, help: "tell what space it would free" });
   command.action(async (ids: readonly string[]) => {
-    const options = command.opts<{ allSnapshotsForSource: boolean; delete: boolean }>();
+    const options = command.opts<{
+      allSnapshotsForSource: boolean;
+      delete: boolean;
+      whatIf: boolean;
+    }>();
+    if (options.whatIf && options.delete) {
+      throw new VarveError("invalid-argument", "give either --what-if or --delete");
+    }
     const readOnly = !options.delete;
     await withRepository(command, { readOnly }, async (repository, context) => {
       const { stop } = context;
@@ -35,6 +44,16 @@ export function deleteCommand(command: Command): void {
       const snapshots = options.allSnapshotsForSource
         ? await snapshotsOfSources(repository, ids, stop)
         : await snapshotsOf(repository, ids, call);
+      if (options.whatIf) {
+        const freed = await predictFreedSpace(
+          repository,
+          snapshots.map(({ id }) => id),
+          call,
+        );
+        printLine(
+          `would free ${formatBytes(freed.bytes)} (${freed.bytes} bytes) in ${counted(freed.contents, "content")}, ${formatBytes(freed.bytesInPacks)} of it in packs that hold nothing else`,
+        );
+      }
       if (options.delete) {
         for (const { id } of snapshots) {
           await deleteSnapshot(repository, id, call);

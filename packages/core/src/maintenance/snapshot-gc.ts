@@ -2,6 +2,7 @@ import { type ErrorCode, VarveError } from "../base/errors.ts";
 import type { CallOptions } from "../base/environment.ts";
 import { type ContentId, contentPrefix } from "../index/content-id.ts";
 import { requireWholeIndex } from "../repository/damage.ts";
+import type { ManifestId } from "../manifest/manifest-store.ts";
 import type { Repository } from "../repository/repository.ts";
 import { listSnapshots } from "../snapshot/snapshots.ts";
 import type { IdSet } from "../verify/id-set.ts";
@@ -94,13 +95,17 @@ export async function collectSnapshotGarbage(
   return report;
 }
 
-/** Every content that a snapshot reaches, incomplete snapshots included. */
-async function contentsInUse(
+/**
+ * Every content that a snapshot reaches, incomplete snapshots included, those of `without` left out. Throws `corrupt`, or what reading
+ * threw, when it cannot be said.
+ */
+export async function contentsInUse(
   repository: Repository,
-  { signal }: CallOptions,
+  { without, signal }: CallOptions & { readonly without?: ReadonlySet<ManifestId> },
 ): Promise<{ snapshots: number; inUse: IdSet; missing: number }> {
   requireWholeIndex(repository, "nothing is collected");
-  const { snapshots, damaged } = await listSnapshots(repository, {}, { signal });
+  const { snapshots: all, damaged } = await listSnapshots(repository, {}, { signal });
+  const snapshots = all.filter(({ id }) => without?.has(id) !== true);
   const [badContent] = repository.manifests.damaged;
   const [badManifest] = damaged;
   if (badContent !== undefined || badManifest !== undefined) {
