@@ -3,6 +3,8 @@ import type { KubeObject, ObjectName, ResourceType } from "../kube/kube-api.ts";
 import type { Context } from "../server/context.ts";
 import type { Backup } from "../velero/resources.ts";
 import type { RunLog } from "../server/run-log.ts";
+import type { VolumeChoice } from "./volume-choice.ts";
+import type { VolumeInfo } from "./volume-info.ts";
 
 /** Another object that belongs to one that is stored. */
 export interface RelatedItem extends ObjectName {
@@ -30,6 +32,25 @@ export interface BackupRun {
   readonly context: Context;
   readonly backup: Backup;
   readonly log: RunLog;
+  /** Absent where nothing is stored: when operations are asked for their progress. */
+  readonly volumes?: VolumeChoices | undefined;
+}
+
+/** What has been decided about the volumes of one backup (spec 2.6). */
+export interface VolumeChoices {
+  /** Of a claim; `fs-backup` when a pod that uses it copies it. `volume` is its PV. */
+  forClaim(
+    claim: KubeObject,
+    volume: KubeObject | undefined,
+    options: CallOptions,
+  ): Promise<VolumeChoice>;
+}
+
+/** What an action did about volumes, for `-volumeinfo.json.gz` (spec 3.4) and the counters of the status. */
+export interface VolumeReport {
+  readonly infos: readonly VolumeInfo[];
+  readonly csiSnapshotsAttempted?: number | undefined;
+  readonly csiSnapshotsCompleted?: number | undefined;
 }
 
 /** Something done to every object of some types before it is stored: spec section 2.5. Throws: the object is not stored. */
@@ -52,4 +73,8 @@ export interface BackupAction {
   >;
   progress?(run: BackupRun, operationId: string, options: CallOptions): Promise<OperationProgress>;
   cancel?(run: BackupRun, operationId: string, options: CallOptions): Promise<void>;
+  /** Asked when all objects are stored, and again when the operations have ended. */
+  report?(run: BackupRun, options: CallOptions): Promise<VolumeReport>;
+  /** Called once the final data is stored: what was needed until then goes. May be called again after a restart. */
+  finish?(run: BackupRun, options: CallOptions): Promise<void>;
 }
