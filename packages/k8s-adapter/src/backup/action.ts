@@ -32,6 +32,8 @@ export interface BackupRun {
   readonly context: Context;
   readonly backup: Backup;
   readonly log: RunLog;
+  /** Objects are stored again as they are after their operations have ended: nothing new is begun. */
+  readonly finalizing?: boolean | undefined;
   /** Absent where nothing is stored: when operations are asked for their progress. */
   readonly volumes?: VolumeChoices | undefined;
 }

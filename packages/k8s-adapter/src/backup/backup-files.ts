@@ -44,7 +44,9 @@ export async function putBackupFiles(
     [`${name}-results.gz`]: files.results,
     [`${name}-resource-list.json.gz`]: files.resourceList,
     [`${name}-podvolumebackups.json.gz`]:
-      files.podVolumeBackups.length === 0 ? null : files.podVolumeBackups.map(storedPodVolumeBackup),
+      files.podVolumeBackups.length === 0
+        ? null
+        : files.podVolumeBackups.map(storedPodVolumeBackup),
     [`${name}-volumesnapshots.json.gz`]: null,
     [`${name}-itemoperations.json.gz`]: files.itemOperations,
     [`${name}-volumeinfo.json.gz`]: files.volumeInfo,
@@ -59,7 +61,12 @@ export async function putBackupFiles(
     }
     await putBackupJson(store, backup, { ...options, isNew: true });
   } catch (error) {
-    if (!isVarveError(error, "blob-exists")) {
+    options.signal?.throwIfAborted(); // whoever goes on replaces what is there
+    const stored = await readBackupJson(store, {}).catch(() => undefined);
+    if (stored?.metadata.uid === backup.metadata.uid && isVarveError(error, "blob-exists")) {
+      return; // an attempt whose answer was lost
+    }
+    if (stored === undefined || stored.metadata.uid === backup.metadata.uid) {
       for (const file of [JSON_NAME, tarball, ...Object.keys(others)]) {
         await store.delete(parseBlobId(file)).catch(() => {}); // the first error is the one to tell
       }

@@ -25,11 +25,15 @@ export function orderOf(
 }
 
 /** Named ones first, in that order, the others as they were; `missing` are named and not there. */
-export function inOrder<T>(
+export function inOrder<T extends object>(
   items: readonly T[],
   names: readonly string[],
   nameOf: (item: T) => string,
-): { readonly first: readonly T[]; readonly rest: readonly T[]; readonly missing: readonly string[] } {
+): {
+  readonly first: readonly T[];
+  readonly rest: readonly T[];
+  readonly missing: readonly string[];
+} {
   const byName = new Map(items.map((item) => [nameOf(item), item]));
   const first = names.flatMap((name) => {
     const item = byName.get(name);

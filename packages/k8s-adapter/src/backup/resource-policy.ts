@@ -183,7 +183,11 @@ function strings(value: unknown, what: string): readonly string[] {
   return items;
 }
 
-function known(value: Readonly<Record<string, unknown>>, names: readonly string[], what: string): void {
+function known(
+  value: Readonly<Record<string, unknown>>,
+  names: readonly string[],
+  what: string,
+): void {
   const unknown = Object.keys(value).find((name) => !names.includes(name));
   if (unknown !== undefined) {
     throw bad(`${what} has an unknown member ${JSON.stringify(unknown)}`);

@@ -27,6 +27,7 @@ export class TarballWriter {
   readonly #parts: Uint8Array[] = [];
   readonly #ended: Promise<void>;
   readonly #mtime: Date;
+  #last: Promise<void> = Promise.resolve();
 
   constructor({ nowMs }: { readonly nowMs: number }) {
     this.#mtime = new Date(nowMs);
@@ -53,10 +54,14 @@ export class TarballWriter {
 
   async addFile(name: string, content: string | Uint8Array): Promise<void> {
     const bytes = Buffer.from(content); // tar-stream's own type
-    await new Promise<void>((resolve, reject) => {
-      const header = { name, mode: 0o755, mtime: this.#mtime, uid: 0, gid: 0 };
-      this.#pack.entry(header, bytes, (error) => (error ? reject(error) : resolve()));
-    });
+    const header = { name, mode: 0o755, mtime: this.#mtime, uid: 0, gid: 0 };
+    this.#last = this.#last.then(
+      () =>
+        new Promise<void>((resolve, reject) => {
+          this.#pack.entry(header, bytes, (error) => (error ? reject(error) : resolve()));
+        }),
+    );
+    await this.#last; // one entry at a time, whoever calls
   }
 
   /** Ends the archive and gives its bytes. */
@@ -84,7 +89,7 @@ export async function rewriteTarball(
     for await (const entry of Readable.from([archive]).pipe(createGunzip()).pipe(extract())) {
       const parts: Uint8Array[] = [];
       for await (const part of entry) {
-        parts.push(part);
+        parts.push(part as Uint8Array); // a byte stream
       }
       const text = changed.get(entry.header.name);
       changed.delete(entry.header.name);

@@ -80,7 +80,11 @@ function overlap(what: string, includes: List, excludes: List): string[] {
 /** An automatic exclude takes the same name from the includes; an empty list would then mean everything. */
 function onlySnapshots(spec: BackupSpec): string[] {
   return (
-    ["includedResources", "includedClusterScopedResources", "includedNamespaceScopedResources"] as const
+    [
+      "includedResources",
+      "includedClusterScopedResources",
+      "includedNamespaceScopedResources",
+    ] as const
   ).flatMap((member) => {
     const list = spec[member] ?? [];
     return list.length > 0 &&

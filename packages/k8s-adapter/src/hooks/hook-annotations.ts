@@ -27,7 +27,10 @@ export function parseOnError(text: string | undefined): OnError | undefined {
 }
 
 /** Absent and zero mean the default; `bad` when it is not a duration above zero. */
-export function parseHookTimeout(text: string | undefined): { readonly ms: number; readonly bad: boolean } {
+export function parseHookTimeout(text: string | undefined): {
+  readonly ms: number;
+  readonly bad: boolean;
+} {
   if (text === undefined || text === "") {
     return { ms: DEFAULT_HOOK_TIMEOUT_MS, bad: false };
   }

@@ -45,7 +45,9 @@ export async function execInPod(
 /** The named container, which may be a restartable init container; without a name the first. Throws. */
 export function hookContainer(pod: KubeObject, name: string | undefined): string {
   // The API server's schema.
-  const spec = pod["spec"] as { containers?: Container[]; initContainers?: Container[] } | undefined;
+  const spec = pod["spec"] as
+    | { containers?: Container[]; initContainers?: Container[] }
+    | undefined;
   const containers = spec?.containers ?? [];
   if (name === undefined || name === "") {
     const first = containers[0];
