@@ -145,5 +145,5 @@ async function clusterRoleBindings(
 ): Promise<readonly Binding[]> {
   const type = context.catalog.resolve("clusterrolebindings.rbac.authorization.k8s.io");
   const listed = type === undefined ? [] : (await context.kube.listAll(type, options)).items;
-  return listed as readonly Binding[]; // the API server's schema
+  return listed;
 }

@@ -1,7 +1,6 @@
 import type { CallOptions } from "@varve/core";
 import type { KubeObject } from "../kube/kube-api.ts";
-import { LABEL, labelValue } from "../velero/labels.ts";
-import { type PodVolumeBackup, VELERO } from "../velero/resources.ts";
+import type { PodVolumeBackup } from "../velero/resources.ts";
 import type { PodVolumes } from "../volume/pod-volumes.ts";
 import type { BackupRun } from "./action.ts";
 import type { ClusterView } from "./cluster-view.ts";
@@ -20,8 +19,6 @@ export class PodCopies {
   readonly #volumes = new Map<string, KubeObject>();
   /** Of claims: why the pod's file system was not taken. */
   readonly #reasons = new Map<string, string>();
-  /** Of an earlier process that was killed: by pod and volume. */
-  #earlier: ReadonlyMap<string, PodVolumeBackup> = new Map();
 
   constructor(
     run: BackupRun,
@@ -30,28 +27,6 @@ export class PodCopies {
     this.#run = run;
     this.#view = view;
     this.#podVolumes = podVolumes;
-  }
-
-  /**
-   * Finds what an earlier process has begun for the same Backup: those copies are taken, so that nothing is uploaded
-   * twice. Failed ones are made again.
-   */
-  async adoptEarlier({ signal }: CallOptions): Promise<void> {
-    const { context, backup } = this.#run;
-    const { items } = await context.kube.listAll(VELERO.podVolumeBackups, {
-      namespace: context.namespace,
-      labelSelector: `${LABEL.backupName}=${labelValue(backup.metadata.name)}`,
-      signal,
-    });
-    const own = (items as readonly PodVolumeBackup[]).filter(
-      ({ metadata, status }) =>
-        metadata.labels?.[LABEL.backupUid] === backup.metadata.uid &&
-        !["Failed", "Canceled", "Canceling"].includes(status?.phase ?? ""),
-    );
-    this.#earlier = new Map(own.map((pvb) => [keyOf(pvb.spec.pod.uid, pvb.spec.volume), pvb]));
-    if (own.length > 0) {
-      this.#run.log.info(`${own.length} file-system backups of an earlier process are taken over`);
-    }
   }
 
   /** The volumes of a pod that are copied from its file system; a claim that several pods use is copied once. */
@@ -87,15 +62,8 @@ export class PodCopies {
     if (volumes.length === 0) {
       return;
     }
-    const uid = pod.metadata.uid ?? "";
-    const earlier = volumes.flatMap((volume) => this.#earlier.get(keyOf(uid, volume)) ?? []);
-    const taken = new Set(earlier.map(({ spec }) => spec.volume));
-    const others = volumes.filter((volume) => !taken.has(volume));
-    const { started, skipped } =
-      others.length === 0
-        ? { started: [], skipped: [] }
-        : await this.#podVolumes.backUp(this.#run, pod, others, options);
-    for (const pvb of [...earlier, ...started]) {
+    const { started, skipped } = await this.#podVolumes.backUp(this.#run, pod, volumes, options);
+    for (const pvb of started) {
       this.#started.set(pvb.metadata.name, pvb);
     }
     for (const { volume, reason } of skipped) {
@@ -177,8 +145,4 @@ export class PodCopies {
     const reason = `${podReason === undefined ? "" : `podvolume: ${podReason};`}volumeSnapshot: ${snapshotReason};`;
     return skippedVolumeInfo(volume, claim, reason);
   }
-}
-
-function keyOf(podUid: string, volume: string): string {
-  return `${podUid}/${volume}`;
 }

@@ -68,7 +68,6 @@ export async function storeObjects(
   const view = new ClusterView(base, { filters, items, spill, policy });
   const run: BackupRun = { ...base, volumes: view };
   const copies = new PodCopies(run, { view, podVolumes: parts.podVolumes });
-  await copies.adoptEarlier(options);
   const tarball = new TarballWriter({ nowMs: context.environment.nowMs() });
   await tarball.begin();
   const actions = [...parts.actions].sort((a, b) => (a.name < b.name ? -1 : 1));

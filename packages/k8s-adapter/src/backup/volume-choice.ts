@@ -114,7 +114,7 @@ function volumeFacts(volume: KubeObject): VolumeFacts {
   const spec = (volume["spec"] ?? {}) as Record<string, unknown>; // the API server's schema
   const storage = (spec["capacity"] as { storage?: string } | undefined)?.storage;
   return {
-    capacityBytes: storage === undefined ? undefined : parseQuantity(String(storage)),
+    capacityBytes: storage === undefined ? undefined : parseQuantity(storage),
     storageClass: spec["storageClassName"] as string | undefined,
     nfs: spec["nfs"] as VolumeFacts["nfs"],
     csi: spec["csi"] as VolumeFacts["csi"],
