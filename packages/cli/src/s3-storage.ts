@@ -81,6 +81,7 @@ function optionsOf(config: StorageConfig): S3StoreOptions {
     region: textOf(config, "region"),
     prefix: textOf(config, "prefix") ?? "",
     pointInTimeMs: pointInTimeMs(config),
+    objectLock: "when-needed",
     credentials: credentialsOf(config),
     tls: {
       disabled: config["doNotUseTLS"] === true,

@@ -77,6 +77,7 @@ interface Settings {
 export class AzureStore implements BlobStore {
   readonly label: string;
   readonly features: ReadonlySet<StoreFeature>;
+  readonly listsInOrder: boolean = true;
   readonly #container: AzureContainer;
   readonly #accessTiers: readonly AccessTierRule[] | undefined;
   #retentionIsKept: boolean | undefined;

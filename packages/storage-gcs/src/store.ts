@@ -98,6 +98,7 @@ interface Settings {
 export class GcsStore implements BlobStore {
   readonly label: string;
   readonly features: ReadonlySet<StoreFeature>;
+  readonly listsInOrder: boolean = true;
   readonly #bucket: Bucket;
   readonly #prefix: string;
   readonly #connectionsAreShared: boolean;

@@ -81,7 +81,9 @@ async function openStore(
   const asksForLock = options.objectLock === undefined && !readOnly;
   const [stored, objectLock] = await Promise.all([
     again(() => readStorageConfig(bucket, { signal })),
-    asksForLock ? again(() => hasObjectLock(bucket, { signal })) : options.objectLock === true,
+    asksForLock
+      ? again(() => hasObjectLock(bucket, { signal }))
+      : (options.objectLock ?? false) !== false,
   ]);
   const features = new Set<StoreFeature>();
   if (options.putIfAbsent ?? endpoint.isAmazon) {
@@ -92,6 +94,8 @@ async function openStore(
   }
   const store = new S3Store(bucket, {
     features,
+    mayHaveLock:
+      options.objectLock === "when-needed" ? () => hasObjectLock(bucket, {}) : async () => true,
     storageClasses: options.storageClassByPrefix ?? stored,
     serverSideEncryption: options.serverSideEncryption,
     checksum: options.checksum ?? "md5",

@@ -25,8 +25,11 @@ export interface S3StoreOptions extends CallOptions {
    * for Amazon, false elsewhere.
    */
   readonly putIfAbsent?: boolean | undefined;
-  /** Default: what the bucket's configuration says, at the cost of one request when opening. */
-  readonly objectLock?: boolean | undefined;
+  /**
+   * Default: what the bucket's configuration says, at the cost of one request when opening. `when-needed` asks before the
+   * first put under retention: feature `object-lock` is told of every bucket, and such a put is refused where there is none.
+   */
+  readonly objectLock?: boolean | "when-needed" | undefined;
   /** The bucket as it was then, milliseconds since the Unix epoch: read-only, of a bucket that keeps versions. */
   readonly pointInTimeMs?: number | undefined;
   /** Every write throws `read-only`. */

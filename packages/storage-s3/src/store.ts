@@ -34,6 +34,8 @@ import { storageClassOf } from "./storage-classes.ts";
 
 export interface S3StoreSettings {
   readonly features: ReadonlySet<StoreFeature>;
+  /** Asked before the first put under retention where `features` has `object-lock`. */
+  readonly mayHaveLock: () => Promise<boolean>;
   readonly storageClasses: readonly StorageClassRule[];
   readonly serverSideEncryption: S3Encryption | undefined;
   readonly checksum: "md5" | "sha256";
@@ -46,12 +48,16 @@ const CONTENT_TYPE = "application/x-kopia";
 export class S3Store implements BlobStore {
   readonly label: string;
   readonly features: ReadonlySet<StoreFeature>;
+  /** Not in directory buckets. */
+  readonly listsInOrder: boolean;
   readonly #bucket: S3Bucket;
   readonly #settings: S3StoreSettings;
+  #isLocking = false;
 
   constructor(bucket: S3Bucket, settings: S3StoreSettings) {
     this.label = bucket.label;
     this.features = settings.features;
+    this.listsInOrder = !bucket.name.endsWith("--x-s3");
     this.#bucket = bucket;
     this.#settings = settings;
   }
@@ -71,7 +77,9 @@ export class S3Store implements BlobStore {
       throw new VarveError("unsupported", `${what}: an object's time cannot be set`);
     }
     this.#require(ifAbsent ? "put-if-absent" : undefined, what);
-    this.#require(retention === undefined ? undefined : "object-lock", what);
+    if (retention !== undefined) {
+      await this.#requireLock(what);
+    }
     signal?.throwIfAborted();
     const size = parts.reduce((sum, part) => sum + part.length, 0);
     const sha256 = this.#wantsSha256 ? digest("sha256", parts) : undefined;
@@ -145,7 +153,7 @@ export class S3Store implements BlobStore {
     { signal }: CallOptions = {},
   ): Promise<void> {
     const what = `extend retention of ${id}`;
-    this.#require("object-lock", what);
+    await this.#requireLock(what);
     const needs = "s3:GetObjectRetention and s3:PutObjectRetention";
     const bucket = this.#bucket;
     await bucket.run({ what, needs }, signal, async (abortSignal) => {
@@ -211,6 +219,14 @@ export class S3Store implements BlobStore {
         ? { SSEKMSKeyId: serverSideEncryption.keyId }
         : {}),
     };
+  }
+
+  async #requireLock(what: string): Promise<void> {
+    this.#require("object-lock", what);
+    if (!this.#isLocking && !(await this.#settings.mayHaveLock())) {
+      throw new VarveError("unsupported", `${what}: ${this.label} has no object-lock`);
+    }
+    this.#isLocking = true;
   }
 
   #require(feature: StoreFeature | undefined, what: string): void {

@@ -11,6 +11,7 @@ import {
   restore,
   verify,
 } from "@varve/core";
+import { parseBlobId } from "@varve/core/blob";
 import { startFaultProxy } from "@varve/testenv/fault-proxy.ts";
 import { startS3Servers } from "@varve/testenv/s3-servers.ts";
 import { afterAll, describe, expect, test } from "vitest";
@@ -74,7 +75,7 @@ for (const server of servers) {
       });
       const { requests, byOperation } = proxy.counts;
       // Of these are two for opening the bucket; a session marker comes and goes.
-      expect(requests).toBeLessThanOrEqual(27);
+      expect(requests).toBeLessThanOrEqual(25);
       expect(Object.fromEntries(byOperation)).toMatchObject({ PUT: 3, DELETE: 1 });
     });
 
@@ -89,7 +90,13 @@ for (const server of servers) {
       expect(proxy.counts.requests).toBe(2);
       await using told = await openS3Store({ ...options, objectLock: false });
       expect(proxy.counts.requests).toBe(3);
+      await using later = await openS3Store({ ...options, objectLock: "when-needed" });
+      expect(proxy.counts.requests).toBe(4);
       expect(proxy.counts.sentBytes).toBe(0);
+      const retention = { mode: "governance", untilMs: Date.now() + 1000 } as const;
+      const put = later.put(parseBlobId("x"), [], { retention });
+      await expect(put).rejects.toMatchObject({ code: "unsupported" });
+      expect(Object.fromEntries(proxy.counts.byOperation)).toEqual({ GET: 5 });
       for await (const { id } of store.list("")) {
         expect.fail(`${told.label} has ${id}`);
       }

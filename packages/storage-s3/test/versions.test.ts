@@ -74,6 +74,13 @@ describe.each(servers)("$name", (server) => {
     await server.createBucket("locked", { objectLock: true });
     await using store = await open("locked");
     expect(store.features.has("object-lock")).toBe(true);
+    await using late = await openS3Store({
+      ...serverOptions(server, "locked"),
+      objectLock: "when-needed",
+    });
+    const soon = { mode: "governance", untilMs: Date.now() + 1000 } as const;
+    await late.put(B, [], { retention: soon });
+    expect((await server.retentionOf("locked", B)).mode).toBe("GOVERNANCE");
     const untilMs = Math.floor(Date.now() / 1000) * 1000 + DAY_MS;
     await store.put(A, [Uint8Array.of(1)], { retention: { mode: "compliance", untilMs } });
     await store.extendRetention(A, { mode: "governance", untilMs: untilMs + DAY_MS });

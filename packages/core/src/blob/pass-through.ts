@@ -5,6 +5,7 @@ export function passThrough(store: BlobStore): BlobStore {
   return {
     label: store.label,
     features: store.features,
+    listsInOrder: store.listsInOrder,
     parallelPuts: () => store.parallelPuts?.(),
     get: (id, options) => store.get(id, options),
     put: (id, parts, options) => store.put(id, parts, options),

@@ -63,6 +63,8 @@ export interface BlobStore extends AsyncDisposable {
   /** For people; no secrets. */
   readonly label: string;
   readonly features: ReadonlySet<StoreFeature>;
+  /** Lists come by ascending id, and what stands later was looked up later or at the same time. */
+  readonly listsInOrder?: boolean | undefined;
   /** Puts at the same time that pay as things are; left out, or `undefined`, where that is not known. */
   parallelPuts?(): number | undefined;
   /** The whole blob or exactly the range; the result is the caller's. Throws `blob-not-found`, `range-invalid`. */

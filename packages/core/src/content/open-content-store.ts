@@ -8,7 +8,7 @@ import type { DamagedBlob } from "../blob/damaged-blob.ts";
 import type { SwitchedCache } from "../blob/blob-cache.ts";
 import type { BlobId, BlobStore } from "../blob/store.ts";
 import type { Codec, Codecs } from "../compression/codec.ts";
-import type { IndexBlobs } from "../epoch/index-blobs.ts";
+import type { EpochListing, IndexBlobs } from "../epoch/index-blobs.ts";
 import { loadContentIndex } from "../epoch/load-index.ts";
 import type { OpenOptions } from "../crypto/crypto.ts";
 import type { Crypto } from "../crypto/registry.ts";
@@ -91,6 +91,7 @@ class PackContentStore implements OpenContentStore {
   /** Held by `flush` and `refresh`. */
   readonly #commit = new Semaphore(1);
   #refreshedMs = Number.NEGATIVE_INFINITY;
+  #listing: EpochListing | undefined;
   #dedupedContents = 0;
   #newContents = 0;
   #newOriginalBytes = 0;
@@ -191,11 +192,13 @@ class PackContentStore implements OpenContentStore {
     for (const id of this.#writer.unstoredPacks()) {
       needs.found(id, Number.POSITIVE_INFINITY);
     }
-    for (const prefix of ["p", "q"]) {
-      for await (const { id, size } of this.#options.store.list(prefix, { signal })) {
-        needs.found(id, size);
-      }
-    }
+    await Promise.all(
+      ["p", "q"].map(async (prefix) => {
+        for await (const { id, size } of this.#options.store.list(prefix, { signal })) {
+          needs.found(id, size);
+        }
+      }),
+    );
     const unmet = needs.unmet();
     if (unmet.size > 0) {
       await this.refresh({ signal });
@@ -435,7 +438,8 @@ class PackContentStore implements OpenContentStore {
     const version = this.#options.format.indexVersion === 1 ? 1 : 2;
     const files = shardIndex(session.index, { version });
     try {
-      const put = await this.#options.indexBlobs.write(files, { sessionId: session.id, signal });
+      const options = { sessionId: session.id, listing: this.#listing, signal };
+      const put = await this.#options.indexBlobs.write(files, options);
       for (const { id, size } of put) {
         this.#knownIndexBlobs.add(id);
         this.#writer.count(size);
@@ -463,7 +467,8 @@ class PackContentStore implements OpenContentStore {
     const into = this.#index;
     const known = this.#knownIndexBlobs;
     const options = { into, known, environment, signal };
-    const { loaded, damaged } = await loadContentIndex(indexBlobs, options);
+    const { loaded, damaged, listing } = await loadContentIndex(indexBlobs, options);
+    this.#listing = listing;
     for (const id of loaded) {
       known.add(id);
     }

@@ -5,7 +5,7 @@ import type { BlobInfo, BlobStore } from "../blob/store.ts";
 import { epochMarkerId, setSuffix, uncompactedPrefix } from "./epoch-names.ts";
 import { sealBlob } from "../format/sealed-blob.ts";
 import { type EpochSet, resolveEpochs } from "./epoch-set.ts";
-import type { IndexBlobs, IndexBlobsOptions } from "./index-blobs.ts";
+import type { EpochListing, IndexBlobs, IndexBlobsOptions } from "./index-blobs.ts";
 import { readIndexBlob } from "./read-index-blob.ts";
 import { withRestarts } from "./restart.ts";
 
@@ -13,12 +13,14 @@ import { withRestarts } from "./restart.ts";
 export function createEpochIndexBlobs(options: IndexBlobsOptions): IndexBlobs {
   return {
     live: async ({ signal } = {}) => {
+      const listedMs = options.environment.nowMs();
       const found = await listEpochs(options, { signal });
-      const { live, spare, watermarkSeconds, writeEpoch } = found;
-      return { blobs: live, spare, watermarkSeconds, writeEpoch, damaged: [] };
+      const { live, spare, watermarkSeconds, writeEpoch, markedEpoch } = found;
+      const listing = { writeEpoch, markedEpoch, listedMs };
+      return { blobs: live, spare, watermarkSeconds, writeEpoch, listing, damaged: [] };
     },
     read: (id, { signal } = {}) => readIndexBlob(options, id, { signal }),
-    write: (files, { sessionId, signal }) => writeIndex(options, { files, sessionId, signal }),
+    write: (files, call) => writeIndex(options, { files, ...call }),
   };
 }
 
@@ -34,16 +36,30 @@ export function listEpochs(
   const limitMs = options.format.epochs.refreshFrequencyMs;
   return withRestarts({ environment, signal }, async () => {
     const startMs = environment.nowMs();
-    // Inputs before the compactions that replace them: an input that was deleted before it could be listed is in a
-    // compaction that is listed after it. The rest comes with one request, and with it the inputs once more.
-    const inputs = await collect(store, "xn", { signal });
-    const all = await collect(store, "x", { signal });
-    const byId = new Map([...inputs, ...all].map((blob) => [blob.id, blob]));
+    const blobs = await collectInputsFirst(store, { signal });
     const tookMs = environment.nowMs() - startMs;
     return tookMs > limitMs
       ? { restart: failure(`listing index blobs took ${tookMs} ms of ${limitMs} ms`, true) }
-      : { done: resolveEpochs([...byId.values()]) };
+      : { done: resolveEpochs(blobs) };
   });
+}
+
+/**
+ * Inputs before the compactions that replace them: an input that was deleted before it could be listed is in a compaction
+ * that is listed after it. Names are such that a list in order does so by itself; a list that says that it is in order
+ * and is not, as one that was begun anew, does not count as one.
+ */
+async function collectInputsFirst(store: BlobStore, options: CallOptions): Promise<BlobInfo[]> {
+  const first = await collect(store, store.listsInOrder === true ? "x" : "xn", options);
+  if (store.listsInOrder === true && isAscending(first)) {
+    return first;
+  }
+  const all = await collect(store, "x", options);
+  return [...new Map([...first, ...all].map((blob) => [blob.id, blob])).values()];
+}
+
+function isAscending(blobs: readonly BlobInfo[]): boolean {
+  return blobs.every(({ id }, index) => index === 0 || (blobs[index - 1]?.id ?? "") < id);
 }
 
 async function collect(
@@ -60,10 +76,12 @@ async function collect(
 
 /** All names are looked at, since a marker may be lost: what is written under an epoch that is settled is read by nobody. */
 async function currentEpoch(
-  store: BlobStore,
+  { store, environment }: IndexBlobsOptions,
   options: CallOptions,
-): Promise<Pick<EpochSet, "writeEpoch" | "markedEpoch">> {
-  return resolveEpochs(await collect(store, "x", options));
+): Promise<EpochListing> {
+  const listedMs = environment.nowMs();
+  const { writeEpoch, markedEpoch } = resolveEpochs(await collect(store, "x", options));
+  return { writeEpoch, markedEpoch, listedMs };
 }
 
 /**
@@ -72,13 +90,22 @@ async function currentEpoch(
  */
 async function writeIndex(
   options: IndexBlobsOptions,
-  { files, sessionId, signal }: CallOptions & { files: readonly Uint8Array[]; sessionId: string },
+  call: CallOptions & {
+    files: readonly Uint8Array[];
+    sessionId: string;
+    listing?: EpochListing | undefined;
+  },
 ): Promise<readonly BlobInfo[]> {
   const { store, environment } = options;
+  const { refreshFrequencyMs } = options.format.epochs;
+  const { files, sessionId, signal } = call;
+  const isOld = ({ listedMs }: EpochListing): boolean =>
+    environment.nowMs() - listedMs > refreshFrequencyMs;
   let firstEpoch: number | undefined;
+  let listing = call.listing !== undefined && !isOld(call.listing) ? call.listing : undefined;
   for (;;) {
-    const listedMs = environment.nowMs();
-    const { writeEpoch: epoch, markedEpoch } = await currentEpoch(store, { signal });
+    listing ??= await currentEpoch(options, { signal });
+    const { writeEpoch: epoch, markedEpoch } = listing;
     firstEpoch ??= epoch;
     if (markedEpoch < epoch) {
       // Others go by the markers alone.
@@ -86,8 +113,8 @@ async function writeIndex(
       await store.put(epochMarkerId(epoch), [utf8("epoch-marker")], { signal });
     }
     const put = await putAll(options, { files, epoch, sessionId, signal });
-    const isSlow = environment.nowMs() - listedMs > options.format.epochs.refreshFrequencyMs;
-    const { writeEpoch: after } = await currentEpoch(store, { signal });
+    const isSlow = isOld(listing);
+    const { writeEpoch: after } = await currentEpoch(options, { signal });
     if (after <= (isSlow ? epoch : epoch + 1)) {
       return put;
     }
@@ -98,6 +125,7 @@ async function writeIndex(
     if (after >= firstEpoch + 2) {
       throw failure(`index written for epoch ${firstEpoch} when it is already ${after}`, false);
     }
+    listing = undefined;
   }
 }
 

@@ -79,6 +79,22 @@ function afterIndexPut(after: (id: BlobId, store: BlobStore) => Promise<void>) {
   });
 }
 
+/** With the prefixes that were asked for. */
+function setUpCounted(told: { listsInOrder?: boolean }): ReturnType<typeof setUp> & {
+  prefixes: string[];
+} {
+  const prefixes: string[] = [];
+  const wrap = (store: BlobStore): BlobStore => ({
+    ...passThrough(store),
+    ...told,
+    list: (prefix, options) => {
+      prefixes.push(prefix);
+      return store.list(prefix, options);
+    },
+  });
+  return { ...setUp({ enabled: true, wrap }), prefixes };
+}
+
 describe("by epochs", () => {
   const sessionId = "s0123456789abcdef147";
 
@@ -204,19 +220,38 @@ describe("by epochs", () => {
     expect(slowListings).toBe(0);
   });
   test("inputs are listed before the compactions that replace them", async () => {
-    const prefixes: string[] = [];
-    const { indexBlobs } = setUp({
-      enabled: true,
-      wrap: (store) => ({
-        ...passThrough(store),
-        list: (prefix, options) => {
-          prefixes.push(prefix);
-          return store.list(prefix, options);
-        },
-      }),
-    });
+    const { indexBlobs, prefixes } = setUpCounted({});
     await indexBlobs.live();
     expect(prefixes).toEqual(["xn", "x"]);
+  });
+  test("one list that is in order does that by itself, one that only says so does not", async () => {
+    const ordered = setUpCounted({ listsInOrder: true });
+    const hash = "a".repeat(32);
+    await ordered.store.put(parseBlobId(`xn0_${hash}-s0123456789abcdef147-c1`), []);
+    await ordered.store.put(parseBlobId(`xs0_${hash}-s0123456789abcdef147-c1`), []);
+    expect((await ordered.indexBlobs.live()).blobs).toHaveLength(1);
+    expect(ordered.prefixes).toEqual(["x"]);
+
+    const liar = setUpCounted({ listsInOrder: true });
+    await liar.store.put(parseBlobId("xw1700000000"), []);
+    await liar.store.put(parseBlobId(`xn0_${hash}-s0123456789abcdef147-c1`), []);
+    expect((await liar.indexBlobs.live()).blobs).toHaveLength(1);
+    expect(liar.prefixes).toEqual(["x", "x"]);
+  });
+  test("a write goes by a listing that is young, and looks afterwards all the same", async () => {
+    const { indexBlobs, store, environment, prefixes } = setUpCounted({ listsInOrder: true });
+    const { listing } = await indexBlobs.live();
+    prefixes.length = 0;
+    environment.advance(REFRESH_MS);
+    await indexBlobs.write([file], { sessionId, listing });
+    expect(prefixes).toEqual(["x"]);
+    await store.put(epochMarkerId(2), []);
+    expect(await codeOf(indexBlobs.write([utf8("b")], { sessionId, listing }))).toBe(
+      "storage-failed",
+    );
+    environment.advance(1);
+    const put = await indexBlobs.write([utf8("c")], { sessionId, listing });
+    expect(put[0]?.id).toMatch(/^xn2_/);
   });
   test("a damaged blob is corrupt, a missing one blob-not-found", async () => {
     const { indexBlobs, store } = setUp({ enabled: true });

@@ -18,13 +18,22 @@ export interface IndexBlobs {
   read(id: BlobId, options?: CallOptions): Promise<Uint8Array>;
   /**
    * Writes the index files of one flush, one after the other; each is visible when it is put. Gives what was put, in the
-   * order of `files`. Throws `storage-failed` when it took so long that maintenance may have passed it by: then
+   * order of `files`. `listing` spares a request while it is younger than the refresh frequency. Throws `storage-failed` when it took so long that maintenance may have passed it by: then
    * nothing is committed, and what the files refer to may be gone.
    */
   write(
     files: readonly Uint8Array[],
-    options: CallOptions & { sessionId: string },
+    options: CallOptions & { sessionId: string; listing?: EpochListing | undefined },
   ): Promise<readonly BlobInfo[]>;
+}
+
+/** What a listing said about epochs: for a while a write may go by it instead of asking once more. */
+export interface EpochListing {
+  readonly writeEpoch: number;
+  /** By the markers alone. */
+  readonly markedEpoch: number;
+  /** When the listing began. */
+  readonly listedMs: number;
 }
 
 export interface LiveIndexBlobs {
@@ -36,6 +45,8 @@ export interface LiveIndexBlobs {
   readonly watermarkSeconds: number;
   /** The epoch that is written to, 0 without epochs. */
   readonly writeEpoch: number;
+  /** To be given back to `write`; nothing without epochs. */
+  readonly listing?: EpochListing | undefined;
   /** Logs of compactions that cannot be read; what they replaced is merged, too. */
   readonly damaged: readonly DamagedBlob[];
 }

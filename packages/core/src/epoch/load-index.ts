@@ -5,7 +5,7 @@ import { isVarveError, VarveError } from "../base/errors.ts";
 import { damageOf, type DamagedBlob } from "../blob/damaged-blob.ts";
 import type { BlobId, BlobInfo } from "../blob/store.ts";
 import type { ContentIndex } from "../index/content-index.ts";
-import type { IndexBlobs } from "./index-blobs.ts";
+import type { EpochListing, IndexBlobs } from "./index-blobs.ts";
 import { withRestarts } from "./restart.ts";
 
 /**
@@ -21,7 +21,7 @@ export async function loadContentIndex(
     known?: ReadonlySet<BlobId> | undefined;
     environment: Environment;
   },
-): Promise<{ loaded: BlobId[]; damaged: DamagedBlob[] }> {
+): Promise<{ loaded: BlobId[]; damaged: DamagedBlob[]; listing: EpochListing | undefined }> {
   const { into, known, environment, signal } = options;
   const loaded = new Set<BlobId>();
   const damaged = new Map<BlobId, DamagedBlob>();
@@ -61,7 +61,7 @@ export async function loadContentIndex(
       throw error;
     }
     into.setWatermark(live.watermarkSeconds);
-    return { done: { loaded: [...loaded], damaged: [...bad] } };
+    return { done: { loaded: [...loaded], damaged: [...bad], listing: live.listing } };
   });
 }
 

@@ -17,7 +17,10 @@ export async function readFormat(
   options: CallOptions & { readonly password: string; readonly crypto: Crypto },
 ): Promise<RepositoryFormat> {
   const { password, crypto, signal } = options;
-  const formatBlob = await getIfPresent(store, FORMAT_BLOB, { signal });
+  const [formatBlob, configAtOnce] = await Promise.all([
+    getIfPresent(store, FORMAT_BLOB, { signal }),
+    getIfPresent(store, BLOB_CONFIG, { signal }),
+  ]);
   if (formatBlob === undefined) {
     const hasCopy = (await getIfPresent(store, FORMAT_COPY, { signal })) !== undefined;
     const what = hasCopy
@@ -25,7 +28,8 @@ export async function readFormat(
       : "no repository in";
     throw new VarveError("not-a-repository", `${what} ${store.label}`);
   }
-  const blobConfig = await getIfPresent(store, BLOB_CONFIG, { signal });
+  // The configuration is stored first: it may have come between the two reads.
+  const blobConfig = configAtOnce ?? (await getIfPresent(store, BLOB_CONFIG, { signal }));
   try {
     return await unlockFormat(formatBlob, { password, crypto, blobConfig });
   } catch (cause) {

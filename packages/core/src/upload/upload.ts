@@ -33,11 +33,11 @@ async function uploadInSession(
   options: UploadOptions,
 ): Promise<UploadReport> {
   const { repository, signal, tally } = session;
-  if (options.checkPacks ?? true) {
-    session.lost = await repository.contents.auditPacks({ signal });
-  }
-  const policy = options.policy ?? (await loadPolicyTree(repository, options.source, { signal }));
-  const previous = options.previous ?? (await findPrevious(repository, options, signal));
+  const [policy, previous] = await Promise.all([
+    options.policy ?? loadPolicyTree(repository, options.source, { signal }),
+    options.previous ?? findPrevious(repository, options, signal),
+    options.checkPacks === false ? undefined : auditPacks(session),
+  ]);
   const draft = new SnapshotDraft(session, options);
   const checkpoints = new Checkpoints(session, {
     intervalMs: options.checkpointIntervalMs ?? MAX_CHECKPOINT_INTERVAL_MS,
@@ -77,6 +77,10 @@ async function uploadInSession(
     expired: tally.expired,
     checkpoints: tally.checkpoints,
   };
+}
+
+async function auditPacks(session: UploadSession): Promise<void> {
+  session.lost = await session.repository.contents.auditPacks({ signal: session.signal });
 }
 
 /** Saves the manifest, lets retention look at the source, and makes both durable at once. */

@@ -118,7 +118,7 @@ export const PLANTED_BUGS: readonly PlantedBug[] = [
   },
   {
     name: "packs are deleted while their session has not committed yet",
-    near: 24,
+    near: 88,
     maintain: maintenance({ minPackAgeMs: 0, sessionExpiryMs: 0 }),
   },
   {
