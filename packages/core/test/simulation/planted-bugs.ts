@@ -118,7 +118,7 @@ export const PLANTED_BUGS: readonly PlantedBug[] = [
   },
   {
     name: "packs are deleted while their session has not committed yet",
-    near: 88,
+    near: 90,
     maintain: maintenance({ minPackAgeMs: 0, sessionExpiryMs: 0 }),
   },
   {
@@ -132,7 +132,7 @@ export const PLANTED_BUGS: readonly PlantedBug[] = [
   },
   {
     name: "session markers are not written",
-    near: 54,
+    near: 90,
     maintain: maintenance({ minPackAgeMs: 0 }),
     writerStore: (store) => ({
       ...passThrough(store),
