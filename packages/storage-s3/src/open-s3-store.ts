@@ -94,8 +94,7 @@ async function openStore(
   }
   const store = new S3Store(bucket, {
     features,
-    mayHaveLock:
-      options.objectLock === "when-needed" ? () => hasObjectLock(bucket, {}) : async () => true,
+    mayHaveLock: options.objectLock === "when-needed" ? () => hasObjectLock(bucket, {}) : undefined,
     storageClasses: options.storageClassByPrefix ?? stored,
     serverSideEncryption: options.serverSideEncryption,
     checksum: options.checksum ?? "md5",

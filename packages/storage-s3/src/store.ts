@@ -35,7 +35,7 @@ import { storageClassOf } from "./storage-classes.ts";
 export interface S3StoreSettings {
   readonly features: ReadonlySet<StoreFeature>;
   /** Asked before the first put under retention where `features` has `object-lock`. */
-  readonly mayHaveLock: () => Promise<boolean>;
+  readonly mayHaveLock?: (() => Promise<boolean>) | undefined;
   readonly storageClasses: readonly StorageClassRule[];
   readonly serverSideEncryption: S3Encryption | undefined;
   readonly checksum: "md5" | "sha256";
@@ -223,7 +223,7 @@ export class S3Store implements BlobStore {
 
   async #requireLock(what: string): Promise<void> {
     this.#require("object-lock", what);
-    if (!this.#isLocking && !(await this.#settings.mayHaveLock())) {
+    if (!this.#isLocking && (await this.#settings.mayHaveLock?.()) === false) {
       throw new VarveError("unsupported", `${what}: ${this.label} has no object-lock`);
     }
     this.#isLocking = true;
