@@ -5,6 +5,7 @@ import { type ObjectId, parseObjectId } from "../object/object-id.ts";
 import { encodeDirectory, parseDirectory } from "../snapshot/directory.ts";
 import type { DirectoryEntry } from "../snapshot/entry.ts";
 import { entryFromJson } from "../snapshot/entry-json.ts";
+import { EntryText } from "../snapshot/entry-text.ts";
 import { compareNames } from "../snapshot/entry-name.ts";
 import type { KeptEntries } from "../snapshot/kept-entries.ts";
 import { buildSummary } from "../snapshot/summary.ts";
@@ -18,6 +19,7 @@ const LOST = parseObjectId("00".repeat(16));
 const object = fc
   .tuple(fc.constantFrom("", "I", "Ix", "k"), fc.constantFrom("0123456789abcdef".repeat(2)))
   .map(([prefix, hash]) => parseObjectId(prefix + hash));
+const text = new EntryText();
 const name = fc
   .oneof(
     fc.stringMatching(/^[a-d]{1,3}$/),
@@ -34,7 +36,7 @@ const name = fc
       "a ",
     ),
   )
-  .filter((text) => text !== "");
+  .filter((one) => one !== "");
 const entry: fc.Arbitrary<DirectoryEntry> = fc.record({
   name,
   type: fc.constantFrom("file", "file", "symlink", "directory"),
@@ -73,6 +75,7 @@ function match(
   live: readonly DirectoryEntry[],
 ): { kept: KeptEntries | undefined; isKept: Uint8Array; bytes: number } {
   const matcher = new EntryMatcher({
+    text,
     record,
     listing: listingOf(live),
     mayKeep: (index) => live[index]?.name !== "ddd",
@@ -179,8 +182,8 @@ describe("of an earlier record", () => {
   });
 });
 
-function isPlain(text: string): boolean {
-  return text !== "ddd" && JSON.stringify(text) === `"${text}"` && !/[&\u2028]/.test(text);
+function isPlain(key: string): boolean {
+  return key !== "ddd" && JSON.stringify(key) === `"${key}"` && !/[&\u2028]/.test(key);
 }
 
 function keptEntries({ record, ranges }: KeptEntries): DirectoryEntry[] {

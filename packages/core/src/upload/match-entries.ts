@@ -2,7 +2,7 @@ import { concatBytes, fromUtf8, utf8 } from "../base/bytes.ts";
 import type { ContentId } from "../index/content-id.ts";
 import { splitObjectId } from "../object/object-id.ts";
 import { RECORD_HEAD } from "../snapshot/directory.ts";
-import { EntryText } from "../snapshot/entry-text.ts";
+import type { EntryText } from "../snapshot/entry-text.ts";
 import { ENTRY_HEAD, type KeptEntries } from "../snapshot/kept-entries.ts";
 import {
   countOf,
@@ -37,7 +37,7 @@ export class EntryMatcher {
   readonly #isPlain: boolean;
   readonly #mayKeep: (index: number) => boolean;
   readonly #isStored: (id: ContentId) => boolean;
-  readonly #text = new EntryText();
+  readonly #text: EntryText;
   /** The record as text, when its characters lie where its bytes do. */
   readonly #ascii: string | undefined;
   /** By place in the listing: 1 for what is kept. */
@@ -58,6 +58,8 @@ export class EntryMatcher {
     /** False for places of the listing that are to be left alone. */
     readonly mayKeep: (index: number) => boolean;
     readonly isStored: (id: ContentId) => boolean;
+    /** Used for one directory after another, so that it need not learn anew how modes and owners are written. */
+    readonly text: EntryText;
   }) {
     const { record, listing } = options;
     this.#record = record;
@@ -67,6 +69,7 @@ export class EntryMatcher {
     this.#isPlain = !ESCAPED.test(listing.names);
     this.#mayKeep = options.mayKeep;
     this.#isStored = options.isStored;
+    this.#text = options.text;
     const text = fromUtf8(record);
     this.#ascii = text.length === record.length ? text : undefined;
     this.kept = new Uint8Array(this.#count);

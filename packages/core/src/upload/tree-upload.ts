@@ -5,6 +5,7 @@ import { compressorFor } from "../policy/compression-choice.ts";
 import type { PolicyTree } from "../policy/policy-tree.ts";
 import type { DirectoryEntry, EntryMeta } from "../snapshot/entry.ts";
 import { nameKey, nameProblem } from "../snapshot/entry-name.ts";
+import { EntryText } from "../snapshot/entry-text.ts";
 import type { KeptEntries } from "../snapshot/kept-entries.ts";
 import { singleFileSummary } from "../snapshot/summary.ts";
 import type { SourceEntry, UnreadableEntry } from "../source/source-entry.ts";
@@ -42,6 +43,7 @@ export class TreeUpload {
   readonly #checkpoints: Checkpoints;
   readonly #forceHashPercent: number;
   readonly #waitingEntries: Semaphore = new Semaphore(MAX_WAITING_ENTRIES);
+  readonly #text = new EntryText();
   #root: DirectoryEntry | undefined;
 
   constructor(
@@ -162,6 +164,7 @@ export class TreeUpload {
         listing: packed.listing,
         mayKeep: (index) => filter.isOpen || filter.exclusion(packed.at(index)) === undefined,
         isStored: (id) => repository.contents.isStored(id),
+        text: this.#text,
       });
       while (matcher.step(ENTRIES_PER_TURN)) {
         await repository.environment.sleep(0, { signal });
