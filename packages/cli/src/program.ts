@@ -164,7 +164,7 @@ async function createProgram(): Promise<{
   program.hook("preSubcommand", async (_program, command) => {
     if (groups.get(command)?.opensRepository === true && !asksForHelp(program.args)) {
       const { beginUnlocking } = await import("./unlock.ts");
-      beginUnlocking(program);
+      await beginUnlocking(program);
     }
     await load(command);
   });

@@ -22,13 +22,27 @@ export interface Unlocking {
 /** By program: a process may run several, one after the other. */
 const begun = new WeakMap<Command, Promise<Unlocking | undefined>>();
 
-/** For a command that will open the repository. Asks nobody and says nothing: what fails here fails again in `unlock`. */
-export function beginUnlocking(program: Command): void {
-  const globals = globalOptions(program);
-  const unlocking = knownPassword(globals)
-    .then((password) => (password === undefined ? undefined : start(globals, password)))
-    .catch(() => undefined);
+/**
+ * For a command that will open the repository. Resolves when the key is being derived: to load modules meanwhile, not before, makes
+ * an empty backup 0.15 s shorter. Asks nobody and says nothing: what fails here fails again in `unlock`.
+ */
+export async function beginUnlocking(program: Command): Promise<void> {
+  let onDeriving = (): void => {};
+  const deriving = new Promise<void>((resolve) => {
+    onDeriving = resolve;
+  });
+  const unlocking = startIfKnown(globalOptions(program), onDeriving).catch(() => undefined);
   begun.set(program, unlocking);
+  const opened = unlocking.then((started) => started?.format);
+  await Promise.race([deriving, opened]).catch(() => {}); // whatever comes first, a failure included
+}
+
+async function startIfKnown(
+  globals: GlobalOptions,
+  onDeriving: () => void,
+): Promise<Unlocking | undefined> {
+  const password = await knownPassword(globals);
+  return password === undefined ? undefined : await start(globals, password, onDeriving);
 }
 
 /** Throws `invalid-argument` without a connection or password, `corrupt`, and what the storage throws. */
@@ -53,13 +67,17 @@ export async function unlockOther(
   return await start({ ...globals, configFile: resolve(configFile) }, password);
 }
 
-async function start(globals: GlobalOptions, password: string): Promise<Unlocking> {
+async function start(
+  globals: GlobalOptions,
+  password: string,
+  onDeriving?: () => void,
+): Promise<Unlocking> {
   const connection = await readConnection(globals.configFile);
   const environment = cliEnvironment();
   const readOnly = connection.readOnly === true;
   const limits = connection.throttlingLimits;
   const store = await openStore(connection.storage, { readOnly, environment, limits });
-  const format = readRepositoryFormat(store, { password });
+  const format = readRepositoryFormat(store, { password, onDeriving });
   format.catch(() => {}); // whoever opens the repository with it is told
   return { connection, password, environment, store, format };
 }

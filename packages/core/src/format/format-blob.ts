@@ -109,11 +109,15 @@ export async function unlockFormat(
     readonly password: string;
     readonly crypto: Crypto;
     readonly blobConfig?: Uint8Array | undefined;
+    /** Called once the key is being derived, elsewhere than in this thread. */
+    readonly onDeriving?: (() => void) | undefined;
   },
 ): Promise<RepositoryFormat> {
   const { password, crypto, blobConfig } = options;
   const outer = parseOuter(formatBlob);
-  const formatKey = await deriveFormatKey(outer, password, crypto);
+  const deriving = deriveFormatKey(outer, password, crypto);
+  options.onDeriving?.();
+  const formatKey = await deriving;
   const keys = { formatKey, uniqueId: outer.uniqueId };
   const innerJson = parseJson(openInner(outer.sealed, keys, crypto), WHAT);
   const inner = parseInnerFormat(innerJson);

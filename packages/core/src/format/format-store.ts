@@ -14,9 +14,13 @@ import { retainingStore } from "./retaining-store.ts";
 /** Throws `not-a-repository` when there is no format blob, and what {@link unlockFormat} throws. */
 export async function readFormat(
   store: BlobStore,
-  options: CallOptions & { readonly password: string; readonly crypto: Crypto },
+  options: CallOptions & {
+    readonly password: string;
+    readonly crypto: Crypto;
+    readonly onDeriving?: (() => void) | undefined;
+  },
 ): Promise<RepositoryFormat> {
-  const { password, crypto, signal } = options;
+  const { password, crypto, onDeriving, signal } = options;
   const [formatBlob, configAtOnce] = await Promise.all([
     getIfPresent(store, FORMAT_BLOB, { signal }),
     getIfPresent(store, BLOB_CONFIG, { signal }),
@@ -31,7 +35,7 @@ export async function readFormat(
   // The configuration is stored first: it may have come between the two reads.
   const blobConfig = configAtOnce ?? (await getIfPresent(store, BLOB_CONFIG, { signal }));
   try {
-    return await unlockFormat(formatBlob, { password, crypto, blobConfig });
+    return await unlockFormat(formatBlob, { password, crypto, blobConfig, onDeriving });
   } catch (cause) {
     if (!isVarveError(cause, "corrupt")) {
       throw cause;

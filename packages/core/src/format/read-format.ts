@@ -4,11 +4,16 @@ import { openCrypto } from "../crypto/registry.ts";
 import type { RepositoryFormat } from "./format.ts";
 import { readFormat } from "./format-store.ts";
 
-/** The format as it lies in storage; secrets included. Throws `not-a-repository`, `wrong-password`, `corrupt`, `format-unsupported`. */
+/**
+ * The format as it lies in storage; secrets included. `onDeriving` is called when the key derivation has begun, which takes the
+ * thread pool a fifth of a second; not when the call fails before. Throws `not-a-repository`, `wrong-password`, `corrupt`, `format-unsupported`.
+ */
 export async function readRepositoryFormat(
   store: BlobStore,
-  options: CallOptions & { readonly password: string },
+  options: CallOptions & {
+    readonly password: string;
+    readonly onDeriving?: (() => void) | undefined;
+  },
 ): Promise<RepositoryFormat> {
-  const { password, signal } = options;
-  return await readFormat(store, { password, crypto: await openCrypto({ hashes: [] }), signal });
+  return await readFormat(store, { ...options, crypto: await openCrypto({ hashes: [] }) });
 }
