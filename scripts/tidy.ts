@@ -37,7 +37,7 @@ const PLATFORM_FILES: readonly RegExp[] = [
   /^source\/local-/,
   /^upload\/create-snapshot/, // the local source's own verb
   /^restore\/(local|tar|zip)-/,
-  /^maintenance\/local-/,
+  /^(maintenance|verify)\/local-/,
   /^crypto\/(native|node)-provider/,
   /^compression\/(node|native)-/,
   /^compression\/zlib-/,

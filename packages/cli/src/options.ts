@@ -74,6 +74,11 @@ export function parseDurationMs(text: string): number {
   return (hours ?? 0) * 3_600_000 + (minutes ?? 0) * 60_000 + (seconds ?? 0) * 1000 + (ms ?? 0);
 }
 
+/** `30d` or `30`: whole days. */
+export function parseDays(text: string): number {
+  return parsePositive(text.replace(/d$/, ""));
+}
+
 /** `key:value`, several times; the first colon divides. */
 export function collectTag(
   text: string,

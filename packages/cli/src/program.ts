@@ -69,6 +69,11 @@ const GROUPS: readonly Group[] = [
     load: async () => (await import("./commands/maintenance.ts")).maintenanceCommands,
   },
   {
+    name: "verify",
+    description: "read all of the data once in so many days, with signed receipts",
+    load: async () => (await import("./commands/verify.ts")).verifyCommands,
+  },
+  {
     name: "manifest",
     description: "look at manifests",
     opensRepository: true,

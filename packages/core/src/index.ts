@@ -153,6 +153,15 @@ export type { VerifyCounts, VerifyOptions, VerifyReport } from "./verify/verify.
 export { verify } from "./verify/verify.ts";
 export type { ContentCounts, VerifyContentsReport } from "./verify/verify-contents.ts";
 export { verifyContents } from "./verify/verify-contents.ts";
+export type { ReceiptFolder, VerificationReport } from "./verify/local-receipts.ts";
+export {
+  createReceiptKey,
+  readReceiptKey,
+  reportVerification,
+  verifyWithReceipt,
+} from "./verify/local-receipts.ts";
+export type { Receipt, ReceiptChain, ReceiptSigner } from "./verify/receipts.ts";
+export type { Coverage, DamagedPack, RollingOptions, RollingReport } from "./verify/rolling.ts";
 
 // The algorithms by name, for benchmarks and for choosing at creation.
 export type { Codec, Codecs } from "./compression/codec.ts";
