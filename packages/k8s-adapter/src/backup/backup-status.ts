@@ -1,7 +1,8 @@
 import type { CallOptions } from "@varve/core";
 import { isKubeError } from "../kube/kube-api.ts";
 import type { Context } from "../server/context.ts";
-import { formatTime } from "../velero/duration.ts";
+import { formatTime, parseTime } from "../velero/duration.ts";
+import { LABEL } from "../velero/labels.ts";
 import { type Backup, type BackupStatus, VELERO } from "../velero/resources.ts";
 
 /** Reading and writing Backups: merge patches of what changed, never an old object (semantics spec section 0.2). */
@@ -36,15 +37,53 @@ export async function patchBackup(
 ): Promise<Backup> {
   const patch = { ...change, metadata: { ...change.metadata, uid } }; // another of the name is a conflict
   const where = { namespace: context.namespace, name };
-  return (await context.kube.mergePatch(VELERO.backups, where, patch, options)) as Backup; // its schema
+  const patched = (await context.kube.mergePatch(VELERO.backups, where, patch, options)) as Backup; // its schema
+  if (change.status?.phase != null) {
+    countPhase(context, patched);
+  }
+  return patched;
 }
 
-/** Terminal, or on its way out. */
-export function isFinal({ status }: Backup): boolean {
-  return ["Completed", "PartiallyFailed", "Failed", "FailedValidation", "Deleting"].includes(
-    status?.phase ?? "",
-  );
+/** Tells the metrics of a phase that a Backup has just entered. */
+function countPhase({ metrics, environment }: Context, { metadata, status = {} }: Backup): void {
+  const schedule = metadata.labels?.[LABEL.scheduleName] ?? "";
+  const end = ENDS[status.phase ?? ""];
+  if (status.phase === "InProgress") {
+    metrics.count("velero_backup_attempt_total", { schedule });
+  }
+  if (end === undefined) {
+    return;
+  }
+  const isSuccess = status.phase === "Completed";
+  metrics.count(end, { schedule });
+  metrics.set("velero_backup_last_status", isSuccess ? 1 : 0, { schedule });
+  metrics.set("velero_backup_items_errors", status.errors ?? 0, { schedule });
+  metrics.set("velero_backup_items_total", status.progress?.totalItems ?? 0, { schedule });
+  const startedMs = parseTime(status.startTimestamp);
+  if (isSuccess) {
+    const nowSeconds = Math.floor(environment.nowMs() / 1000);
+    metrics.set("velero_backup_last_successful_timestamp", nowSeconds, { schedule });
+  }
+  if (startedMs !== undefined) {
+    const seconds = (environment.nowMs() - startedMs) / 1000;
+    metrics.observe("velero_backup_duration_seconds", seconds, { schedule });
+  }
 }
+
+const ENDS: Readonly<
+  Record<
+    string,
+    | "velero_backup_success_total"
+    | "velero_backup_partial_failure_total"
+    | "velero_backup_failure_total"
+    | "velero_backup_validation_failure_total"
+  >
+> = {
+  Completed: "velero_backup_success_total",
+  PartiallyFailed: "velero_backup_partial_failure_total",
+  Failed: "velero_backup_failure_total",
+  FailedValidation: "velero_backup_validation_failure_total",
+};
 
 /** A failure of the whole backup. */
 export async function failBackup(

@@ -1,15 +1,14 @@
-import { gunzipSync } from "node:zlib";
 import { errorMessage, isVarveError, parseBlobId, VarveError } from "@varve/core";
 import type { BlobStore, CallOptions } from "@varve/core/blob";
-import { decodeJson } from "../kube/go-json.ts";
 import { isKubeError, type KubeObject, type ResourceType } from "../kube/kube-api.ts";
+import { BACKUP_FILES, readJsonList } from "../location/backup-files.ts";
 import type { Location } from "../location/location.ts";
 import type { Context } from "../server/context.ts";
 import { RecordedLog } from "../server/recorded-log.ts";
 import { durationMs, formatTime, parseTime } from "../velero/duration.ts";
 import type { Backup, BackupStatus } from "../velero/resources.ts";
 import type { BackupAction, BackupRun, OperationProgress } from "./action.ts";
-import { put, putBackupJson, putJsonGz } from "./backup-files.ts";
+import { put, putBackupJson, putJsonGz } from "./put-backup-files.ts";
 import { nowText, patchBackup } from "./backup-status.ts";
 import { isOpen, type ItemOperation, relatedItem } from "./item-operations.ts";
 import { actionReports, counted } from "./store-objects.ts";
@@ -17,8 +16,6 @@ import { rewriteTarball } from "./tarball.ts";
 import type { VolumeInfo } from "./volume-info.ts";
 
 /** What happens to a Backup after its files are in the bucket: semantics spec section 2.7. All of it may be repeated. */
-
-const MAX_JSON_BYTES = 256 << 20;
 
 /** Asks for the progress of open operations; goes on to Finalizing when there are none. */
 export async function pollOperations(
@@ -30,7 +27,7 @@ export async function pollOperations(
   await withLocation(context, backup, options, async (location) => {
     const run = quietRun(context, backup);
     const store = location.backupFiles(backup.metadata.name);
-    const file = `${backup.metadata.name}-itemoperations.json.gz`;
+    const file = BACKUP_FILES.BackupItemOperations(backup.metadata.name);
     const operations = await readOperations(store, file, options);
     const before = JSON.stringify(operations);
     for (const operation of operations.filter(isOpen)) {
@@ -119,7 +116,11 @@ export async function finalizeBackup(
     const { name } = backup.metadata;
     const run = { ...quietRun(context, backup), finalizing: true };
     const store = location.backupFiles(name);
-    const operations = await readOperations(store, `${name}-itemoperations.json.gz`, options);
+    const operations = await readOperations(
+      store,
+      BACKUP_FILES.BackupItemOperations(name),
+      options,
+    );
     let counts: Partial<BackupStatus> = {};
     if (operations.length > 0) {
       await storeAgain(run, { store, operations, actions }, options);
@@ -176,7 +177,7 @@ async function storeAgain(
     }
   }
   if (changes.length > 0) {
-    const file = `${run.backup.metadata.name}.tar.gz`;
+    const file = BACKUP_FILES.BackupContents(run.backup.metadata.name);
     const archive = await parts.store.get(parseBlobId(file), options);
     const rewritten = await rewriteTarball(archive, changes, { nowMs: environment.nowMs() });
     await put(parts.store, file, rewritten, options);
@@ -189,10 +190,10 @@ async function mergeVolumeInfos(
   infos: readonly VolumeInfo[],
   options: CallOptions,
 ): Promise<void> {
-  const file = `${backup}-volumeinfo.json.gz`;
-  const before = (await readJsonGz(store, file, options)) ?? [];
+  const file = BACKUP_FILES.BackupVolumeInfos(backup);
+  const before = await readJsonList(store, file, options);
   const told = new Set(infos.map(({ pvName }) => pvName));
-  const kept = (Array.isArray(before) ? (before as VolumeInfo[]) : []).filter(
+  const kept = (before as readonly VolumeInfo[]).filter(
     ({ pvName }) => pvName === undefined || !told.has(pvName),
   );
   await putJsonGz(store, file, [...kept, ...infos], options);
@@ -243,25 +244,13 @@ async function readOperations(
   file: string,
   options: CallOptions,
 ): Promise<ItemOperation[]> {
-  const value = await readJsonGz(store, file, options);
-  if (value === null || value === undefined) {
-    return [];
-  }
+  const value = await readJsonList(store, file, options);
   const isOperation = (each: Partial<ItemOperation> | null): boolean =>
     typeof each?.spec?.operationID === "string" && typeof each.status?.phase === "string";
-  if (!Array.isArray(value) || !value.every(isOperation)) {
+  if (!value.every((each) => isOperation(each as Partial<ItemOperation> | null))) {
     throw new VarveError("corrupt", `${file} is not a list of operations`);
   }
   return value as ItemOperation[]; // looked at above; other members are looked at where they are read
-}
-
-async function readJsonGz(store: BlobStore, file: string, options: CallOptions): Promise<unknown> {
-  const bytes = await store.get(parseBlobId(file), options);
-  try {
-    return decodeJson(gunzipSync(bytes, { maxOutputLength: MAX_JSON_BYTES }).toString("utf8"));
-  } catch (error) {
-    throw new VarveError("corrupt", `${file} cannot be read`, { cause: error });
-  }
 }
 
 function withStatus(backup: Backup, status: Partial<BackupStatus>): Backup {

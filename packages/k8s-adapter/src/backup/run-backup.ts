@@ -1,10 +1,11 @@
 import { errorMessage, isVarveError, type CallOptions } from "@varve/core";
 import type { BlobStore } from "@varve/core/blob";
 import { isKubeError } from "../kube/kube-api.ts";
+import { readBackup } from "../location/backup-files.ts";
 import type { Context } from "../server/context.ts";
 import { RecordedLog } from "../server/recorded-log.ts";
 import type { Backup } from "../velero/resources.ts";
-import { putBackupFiles, readBackupJson } from "./backup-files.ts";
+import { putBackupFiles } from "./put-backup-files.ts";
 import { failBackup, nowText, patchBackup } from "./backup-status.ts";
 import { isOpen } from "./item-operations.ts";
 import { prepareBackup } from "./prepare-backup.ts";
@@ -32,7 +33,7 @@ export async function runBackup(
   try {
     await using location = await context.locations.open(backup.spec.storageLocation ?? "", options);
     const store = location.backupFiles(backup.metadata.name);
-    const stored = await readBackupJson(store, options);
+    const stored = await readBackup(store, { ...options, name: backup.metadata.name });
     if (stored === undefined) {
       await storeBackup(context, backup, { ...parts, store }, options);
     } else if (stored.metadata.uid === backup.metadata.uid && stored.status !== undefined) {

@@ -7,7 +7,7 @@ import type { PodVolumes } from "../volume/pod-volumes.ts";
 import type { BackupStatus } from "../velero/resources.ts";
 import type { BackupAction, BackupRun, VolumeReport } from "./action.ts";
 import { createBackupFilters, readResourcePolicy } from "./backup-filters.ts";
-import type { BackupFiles } from "./backup-files.ts";
+import type { BackupFiles } from "./put-backup-files.ts";
 import { ClusterView } from "./cluster-view.ts";
 import { type BackupFilters, collectItems, itemOf, type CollectedItem } from "./collect-items.ts";
 import { type ItemBlock, itemBlocks } from "./item-blocks.ts";

@@ -5,7 +5,7 @@ import { Readable } from "node:stream";
 import { fileURLToPath } from "node:url";
 import { gunzipSync } from "node:zlib";
 import { KubeConfig } from "@kubernetes/client-node";
-import { parseBlobId, systemEnvironment, VarveError } from "@varve/core";
+import { parseBlobId, systemEnvironment } from "@varve/core";
 import { type BlobStore, type Bucket, openFileSystemBucket } from "@varve/core/blob";
 import { type KubeAccess, kubectl } from "@varve/testenv/kube.ts";
 import { extract } from "tar-stream";
@@ -15,16 +15,11 @@ import { decodeJson } from "../../src/kube/go-json.ts";
 import { openKubeApi } from "../../src/kube/kube-client.ts";
 import type { KubeApi, KubeObject } from "../../src/kube/kube-api.ts";
 import { openResourceCatalog } from "../../src/kube/open-catalog.ts";
-import type { Locations } from "../../src/location/location.ts";
+import { openLocations } from "../../src/location/open-locations.ts";
 import { type Context, DEFAULT_SETTINGS, type Settings } from "../../src/server/context.ts";
 import { Metrics } from "../../src/server/metrics.ts";
 import { runControllers } from "../../src/server/run-controllers.ts";
-import {
-  type Backup,
-  type BackupSpec,
-  type BackupStorageLocation,
-  VELERO,
-} from "../../src/velero/resources.ts";
+import { type Backup, type BackupSpec, VELERO } from "../../src/velero/resources.ts";
 import { openPodVolumes } from "../../src/volume/open-pod-volumes.ts";
 
 /** A server that runs Backups against a real API server, in this process; its locations are directories. */
@@ -70,7 +65,12 @@ export async function startBackupServer(
       apiVersion: "velero.io/v1",
       kind: "BackupStorageLocation",
       metadata: { name, namespace },
-      spec: { provider: "velero.io/fs", objectStorage: { bucket: name }, ...more },
+      spec: {
+        provider: "velero.io/fs",
+        objectStorage: { bucket: name },
+        config: { fspath: join(root, name) },
+        ...more,
+      },
       status: { phase: "Available" },
     };
     await kube.create(VELERO.backupStorageLocations, location);
@@ -81,7 +81,7 @@ export async function startBackupServer(
   const context: Context = {
     kube,
     catalog: await openResourceCatalog(kube),
-    locations: directoryLocations(kube, namespace, buckets),
+    locations: openLocations(kube, { namespace, environment }),
     namespace,
     environment,
     metrics: new Metrics(),
@@ -143,34 +143,6 @@ export async function startBackupServer(
   };
 }
 
-function directoryLocations(
-  kube: KubeApi,
-  namespace: string,
-  buckets: ReadonlyMap<string, Bucket>,
-): Locations {
-  return {
-    async open(name) {
-      const resource = await kube.get(VELERO.backupStorageLocations, { namespace, name });
-      const bucket = buckets.get(name);
-      if (bucket === undefined) {
-        throw new VarveError("invalid-argument", `no location ${name}`);
-      }
-      return {
-        name,
-        resource: resource as BackupStorageLocation,
-        readOnly: (resource as BackupStorageLocation).spec.accessMode === "ReadOnly",
-        bucket,
-        prefix: "",
-        backupFiles: (backup) => bucket.store(`backups/${backup}/`),
-        restoreFiles: (restore) => bucket.store(`restores/${restore}/`),
-        repository: (volumeNamespace) => bucket.store(`kopia/${volumeNamespace}/`),
-        async [Symbol.asyncDispose]() {},
-      };
-    },
-    async [Symbol.asyncDispose]() {},
-  };
-}
-
 /** Names and texts of the entries of an archive, in their order. */
 export async function readTar(archive: Uint8Array): Promise<Map<string, string>> {
   const entries = new Map<string, string>();
@@ -207,13 +179,12 @@ export async function readBackup(
   const get = (file: string): Promise<Uint8Array> => store.get(parseBlobId(file));
   const gz = async (file: string): Promise<string> =>
     gunzipSync(await get(`${name}-${file}.gz`)).toString("utf8");
-  const parse = <T>(text: string): T => decodeJson(text) as T;
   return {
-    json: parse(Buffer.from(await get("velero-backup.json")).toString("utf8")),
+    json: decodeJson(Buffer.from(await get("velero-backup.json")).toString("utf8")) as Backup,
     tar: await readTar(await get(`${name}.tar.gz`)),
-    results: parse(await gz("results")),
-    list: parse(await gz("resource-list.json")),
-    volumes: parse(await gz("volumeinfo.json")),
+    results: decodeJson(await gz("results")) as { errors: Result; warnings: Result },
+    list: decodeJson(await gz("resource-list.json")) as Record<string, string[]>,
+    volumes: decodeJson(await gz("volumeinfo.json")) as Record<string, unknown>[],
     log: await gz("logs"),
   };
 }

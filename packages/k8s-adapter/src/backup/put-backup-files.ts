@@ -2,7 +2,13 @@ import { gzip } from "node:zlib";
 import { promisify } from "node:util";
 import { isVarveError, parseBlobId, VarveError } from "@varve/core";
 import type { BlobStore, CallOptions } from "@varve/core/blob";
-import { decodeJson, encodeJson } from "../kube/go-json.ts";
+import { encodeJson } from "../kube/go-json.ts";
+import {
+  BACKUP_FILES,
+  BACKUP_JSON,
+  podVolumeBackupsFile,
+  readBackup,
+} from "../location/backup-files.ts";
 import type { Backup, PodVolumeBackup } from "../velero/resources.ts";
 import type { RunResult } from "../server/recorded-log.ts";
 import type { VolumeInfo } from "./volume-info.ts";
@@ -12,7 +18,6 @@ import type { VolumeInfo } from "./volume-info.ts";
  * never replaced by another backup of the same name: what has it is a backup, what lacks it is none.
  */
 
-const JSON_NAME = "velero-backup.json";
 const compress = promisify(gzip);
 
 export interface BackupFiles {
@@ -36,22 +41,22 @@ export async function putBackupFiles(
   options: CallOptions,
 ): Promise<void> {
   const { name } = backup.metadata;
-  if ((await readBackupJson(store, options)) !== undefined) {
+  if ((await readBackup(store, { ...options, name })) !== undefined) {
     throw new VarveError("blob-exists", `backup ${name} already exists in object storage`);
   }
-  const tarball = `${name}.tar.gz`;
+  const tarball = BACKUP_FILES.BackupContents(name);
   const others: Readonly<Record<string, unknown>> = {
-    [`${name}-results.gz`]: files.results,
-    [`${name}-resource-list.json.gz`]: files.resourceList,
-    [`${name}-podvolumebackups.json.gz`]:
+    [BACKUP_FILES.BackupResults(name)]: files.results,
+    [BACKUP_FILES.BackupResourceList(name)]: files.resourceList,
+    [podVolumeBackupsFile(name)]:
       files.podVolumeBackups.length === 0
         ? null
         : files.podVolumeBackups.map(storedPodVolumeBackup),
-    [`${name}-volumesnapshots.json.gz`]: null,
-    [`${name}-itemoperations.json.gz`]: files.itemOperations,
-    [`${name}-volumeinfo.json.gz`]: files.volumeInfo,
+    [BACKUP_FILES.BackupVolumeSnapshots(name)]: null,
+    [BACKUP_FILES.BackupItemOperations(name)]: files.itemOperations,
+    [BACKUP_FILES.BackupVolumeInfos(name)]: files.volumeInfo,
   };
-  await put(store, `${name}-logs.gz`, files.log, options).catch(() => {
+  await put(store, BACKUP_FILES.BackupLog(name), files.log, options).catch(() => {
     options.signal?.throwIfAborted(); // the backup is worth more than its log
   });
   try {
@@ -62,12 +67,12 @@ export async function putBackupFiles(
     await putBackupJson(store, backup, { ...options, isNew: true });
   } catch (error) {
     options.signal?.throwIfAborted(); // whoever goes on replaces what is there
-    const stored = await readBackupJson(store, {}).catch(() => undefined);
+    const stored = await readBackup(store, { name }).catch(() => undefined);
     if (stored?.metadata.uid === backup.metadata.uid && isVarveError(error, "blob-exists")) {
       return; // an attempt whose answer was lost
     }
     if (stored === undefined || stored.metadata.uid === backup.metadata.uid) {
-      for (const file of [JSON_NAME, tarball, ...Object.keys(others)]) {
+      for (const file of [BACKUP_JSON, tarball, ...Object.keys(others)]) {
         await store.delete(parseBlobId(file)).catch(() => {}); // the first error is the one to tell
       }
     }
@@ -84,29 +89,7 @@ export async function putBackupJson(
   const stored = { ...backup, apiVersion: "velero.io/v1", kind: "Backup" };
   const bytes = new TextEncoder().encode(encodeJson(stored, { indent: 2 }));
   const ifAbsent = isNew && store.features.has("put-if-absent");
-  await store.put(parseBlobId(JSON_NAME), [bytes], { ifAbsent, signal });
-}
-
-/** `undefined` when there is none. Throws `corrupt`. */
-export async function readBackupJson(
-  store: BlobStore,
-  options: CallOptions,
-): Promise<Backup | undefined> {
-  try {
-    const text = new TextDecoder().decode(await store.get(parseBlobId(JSON_NAME), options));
-    const value = decodeJson(text) as Partial<Backup> | null; // looked at below
-    if (typeof value?.metadata?.name !== "string" || typeof value.spec !== "object") {
-      throw new VarveError("corrupt", `${JSON_NAME} is not a Backup`);
-    }
-    return value as Backup; // what is read of it is looked at where it is read
-  } catch (error) {
-    if (isVarveError(error, "blob-not-found")) {
-      return undefined;
-    }
-    throw error instanceof SyntaxError
-      ? new VarveError("corrupt", `${JSON_NAME} is not JSON`, { cause: error })
-      : error;
-  }
+  await store.put(parseBlobId(BACKUP_JSON), [bytes], { ifAbsent, signal });
 }
 
 export async function putJsonGz(
