@@ -1,4 +1,4 @@
-import { readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { afterEach, beforeEach, expect, test } from "vitest";
 import { Cli, type SnapshotJson } from "./cli-fixture.ts";
@@ -41,6 +41,22 @@ test("repository repair puts the format blob back, from varve's own copy or a fi
   writeFileSync(cli.path("kept"), whole);
   expect((await cli.run([...repair, "--from", cli.path("kept")])).status).toBe(0);
   expect(readFileSync(format)).toEqual(whole);
+});
+
+test("content repair brings files back from a mirror, and from what they were made of", async () => {
+  const [pack = expect.fail()] = blobs("p");
+  mkdirSync(cli.path("mirror"));
+  await cli.ok(["repository", "sync-to", "filesystem", "--path", cli.path("mirror")]);
+  rmSync(pack);
+  expect((await cli.run(["content", "repair"])).stderr).toContain(`not healed: ${made.id}/a.txt`);
+  const mirrored = ["content", "repair", "--from-mirror", cli.path("mirror")];
+  expect(await cli.json(mirrored)).toMatchObject({ committed: false, fromMirror: 1, unhealed: [] });
+  expect((await cli.run(["snapshot", "verify"])).status).toBe(1);
+  await cli.ok([...mirrored, "--commit"]);
+  expect((await cli.run(["snapshot", "verify"])).status).toBe(0);
+  blobs("p").forEach((path) => rmSync(path));
+  await cli.ok(["content", "repair", "--from-source", "--commit"]);
+  expect((await cli.run(["snapshot", "verify"])).status).toBe(0);
 });
 
 test("index recover tells, does it with --commit, and all is well after", async () => {

@@ -129,6 +129,12 @@ export type {
   RecoverIndexReport,
 } from "./repair/recover-index.ts";
 export { recoverIndex } from "./repair/recover-index.ts";
+export type {
+  RepairContentsCounts,
+  RepairContentsOptions,
+  RepairContentsReport,
+} from "./repair/repair-contents.ts";
+export { repairContents } from "./repair/repair-contents.ts";
 export type { LocalTargetOptions } from "./restore/local-target.ts";
 export { localTarget } from "./restore/local-target.ts";
 export type { RestoreCounts, RestoreReport } from "./restore/report.ts";

@@ -14,6 +14,7 @@ import { SizeHistogram } from "../histogram.ts";
 import { addSwitch } from "../options.ts";
 import { formatBytes, printJson, printLine } from "../output.ts";
 import { shownTime } from "../select.ts";
+import { addContentRepair } from "./content-repair.ts";
 import { addContentVerify } from "./content-verify.ts";
 
 /** `varve content …`: the unique chunks that everything is made of. */
@@ -42,6 +43,7 @@ export function contentCommands(content: Command): void {
     .option("--json", "print one JSON document")
     .action(async () => stats(statsCommand));
   addContentVerify(content);
+  addContentRepair(content);
   content
     .command("delete")
     .aliases(["rm", "remove"])

@@ -96,6 +96,15 @@ export interface ContentStore {
     options?: { readonly dryRun?: boolean },
   ): readonly ContentInfo[];
   /**
+   * Stores a content anew, wherever it lies now: it is lost or damaged there. Throws `corrupt` for bytes that do not hash to the id.
+   * Visible to others with the next `flush`.
+   */
+  heal(
+    id: ContentId,
+    data: Uint8Array,
+    options?: CallOptions & { codec?: Codec | undefined },
+  ): Promise<void>;
+  /**
    * Copies contents that lie close together in one pack into open packs as they are, deleted ones included, each checked against its
    * id; those that are damaged stay where they are. The old pack stays, too. Throws `blob-not-found`, `range-invalid`.
    */

@@ -14,7 +14,12 @@ import type { OpenOptions } from "../crypto/crypto.ts";
 import type { Crypto } from "../crypto/registry.ts";
 import type { RepositoryFormat } from "../format/format.ts";
 import type { Sealer } from "../format/sealer.ts";
-import { type ContentId, type ContentPrefix, contentIdOf } from "../index/content-id.ts";
+import {
+  type ContentId,
+  type ContentPrefix,
+  contentIdOf,
+  contentPrefix,
+} from "../index/content-id.ts";
 import {
   type ContentIndex,
   createContentIndex,
@@ -26,8 +31,9 @@ import { Claims } from "./claims.ts";
 import { ContentReader } from "./content-reader.ts";
 import type { ContentStats, ContentStore, RewriteFailure } from "./content-store.ts";
 import { PackWriter, type WriteSession } from "./pack-writer.ts";
+import { Relocator } from "./relocator.ts";
 import { type PlainContent, roomFor, sealContents } from "./seal-content.ts";
-import { batchOf, type SealedBatch } from "./sealed-batch.ts";
+import type { SealedBatch } from "./sealed-batch.ts";
 import { removeSessionMarker, type SessionOwner } from "./session.ts";
 
 /**
@@ -86,6 +92,7 @@ class PackContentStore implements OpenContentStore {
   readonly #claims = new Claims();
   readonly #reader: ContentReader;
   readonly #writer: PackWriter;
+  readonly #relocator: Relocator;
   /** Sessions whose packs are closed and whose index is not written yet, oldest first. */
   readonly #ended: WriteSession[] = [];
   /** Held by `flush` and `refresh`. */
@@ -110,6 +117,13 @@ class PackContentStore implements OpenContentStore {
       parallelUploads: () =>
         Math.min(memory.packUploads, options.store.parallelPuts?.() ?? PACK_UPLOADS),
       onFailure: (error) => this.#claims.fail(error),
+    });
+    this.#relocator = new Relocator({
+      store: options.store,
+      index: this.#index,
+      writer: this.#writer,
+      reader: this.#reader,
+      timestampFor: (id) => this.#timestampFor(id, this.#nowSeconds()),
     });
   }
 
@@ -228,7 +242,7 @@ class PackContentStore implements OpenContentStore {
     for (const id of ids) {
       const info = this.#index.get(id);
       if (info !== undefined && !info.deleted) {
-        this.#addEntry({ ...info, deleted: true });
+        this.#relocator.addEntry({ ...info, deleted: true });
       }
     }
   }
@@ -238,58 +252,41 @@ class PackContentStore implements OpenContentStore {
     for (const id of ids) {
       const info = this.#index.get(id);
       if (info?.deleted === true) {
-        this.#addEntry({ ...info, deleted: false });
+        this.#relocator.addEntry({ ...info, deleted: false });
       }
     }
   }
 
   adopt(
     found: readonly ContentInfo[],
-    { dryRun = false }: { readonly dryRun?: boolean } = {},
+    options: { readonly dryRun?: boolean } = {},
   ): readonly ContentInfo[] {
-    const wanted = found.filter((entry) => {
-      const known = this.#index.get(entry.id);
-      const isLost = known !== undefined && !known.deleted && !this.#index.isLive(entry.id);
-      return known === undefined || (isLost && known.packBlobId !== entry.packBlobId);
-    });
-    if (!dryRun) {
+    if (options.dryRun !== true) {
       this.#requireWritable();
-      for (const entry of wanted) {
-        this.#index.addEntry(entry);
-        // Later than the place that is lost, or than a mark of deletion below the watermark, it wins; else it keeps its time.
-        if (this.#index.isLive(entry.id)) {
-          this.#writer.addEntry(entry);
-        } else {
-          this.#addEntry(entry);
-        }
-      }
     }
-    return wanted;
+    return this.#relocator.adopt(found, options);
   }
 
   async rewrite(
     infos: readonly ContentInfo[],
-    { signal }: CallOptions = {},
+    options: CallOptions = {},
   ): Promise<readonly RewriteFailure[]> {
     this.#requireWritable();
-    this.#writer.throwIfFailed();
-    const [first] = infos;
-    if (first === undefined) {
-      return [];
+    return await this.#relocator.rewrite(infos, options);
+  }
+
+  async heal(
+    id: ContentId,
+    data: Uint8Array,
+    options: CallOptions & { codec?: Codec | undefined } = {},
+  ): Promise<void> {
+    this.#requireWritable();
+    const { sealer, format } = this.#options;
+    if (contentIdOf(contentPrefix(id), sealer.hash(data)) !== id) {
+      throw new VarveError("corrupt", `these are not the bytes of content ${id}`);
     }
-    const offset = Math.min(...infos.map((info) => info.packOffset));
-    const end = Math.max(...infos.map((info) => info.packOffset + info.packedLength));
-    const range = { offset, length: end - offset };
-    const bytes = await this.#options.store.get(first.packBlobId, { range, signal });
-    const failures: RewriteFailure[] = [];
-    for (const info of infos) {
-      const start = info.packOffset - offset;
-      const failure = this.#rewriteOne(info, bytes.subarray(start, start + info.packedLength));
-      failures.push(...(failure === undefined ? [] : [failure]));
-    }
-    this.#writer.startFullPacks();
-    await this.#writer.room({ signal });
-    return failures;
+    const codec = format.indexVersion === 1 ? undefined : options.codec;
+    await this.#relocator.place(this.#seal({ id, data, codec }), options);
   }
 
   async flush({ signal }: CallOptions = {}): Promise<void> {
@@ -370,25 +367,6 @@ class PackContentStore implements OpenContentStore {
     this.#newPackedBytes += batch.bytes.length;
   }
 
-  #rewriteOne(info: ContentInfo, sealed: Uint8Array): RewriteFailure | undefined {
-    const { id, packBlobId, originalLength, compressionHeaderId, deleted } = info;
-    if (this.#index.get(id)?.packBlobId !== packBlobId) {
-      return undefined; // it has been moved already
-    }
-    try {
-      this.decode(info, sealed);
-    } catch (error) {
-      return { id, error };
-    }
-    const batch = batchOf([{ id, sealed, originalLength, compressionHeaderId }]);
-    const timestampSeconds = this.#timestampFor(id, this.#nowSeconds());
-    const timestampOf = (): number => timestampSeconds;
-    for (const entry of this.#writer.add(batch, { timestampOf, deleted })) {
-      this.#index.addEntry(entry);
-    }
-    return undefined;
-  }
-
   #seal(content: PlainContent): SealedBatch {
     const { sealer } = this.#options;
     try {
@@ -398,16 +376,6 @@ class PackContentStore implements OpenContentStore {
       this.abandon([content.id], error);
       throw error;
     }
-  }
-
-  /** A later entry for a content that stays where it is. */
-  #addEntry(info: ContentInfo): void {
-    const entry: ContentInfo = {
-      ...info,
-      timestampSeconds: this.#timestampFor(info.id, this.#nowSeconds()),
-    };
-    this.#index.addEntry(entry);
-    this.#writer.addEntry(entry);
   }
 
   /** Later than any entry of this content, the ones that the watermark hides included (spec §4.1, §4.2). */
