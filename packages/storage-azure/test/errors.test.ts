@@ -6,6 +6,7 @@ import {
 } from "@azure/storage-blob";
 import { type BlobStore, isVarveError, parseBlobId, type VarveError } from "@varve/core/blob";
 import { startAzurite } from "@varve/testenv/azurite.ts";
+import { startFaultProxy } from "@varve/testenv/fault-proxy.ts";
 import { makeCertificate } from "@varve/testenv/certificate.ts";
 import { freePort } from "@varve/testenv/process.ts";
 import { afterAll, describe, expect, test } from "vitest";
@@ -191,4 +192,12 @@ test("a container that went away is not taken for a missing blob", async () => {
   for (const call of [store.get(ID), store.stat(ID), store.delete(ID), store.put(ID, [])]) {
     expect(await failureOf(call)).toMatchObject({ code: "storage-failed", retryable: false });
   }
+});
+
+test("how long the service asks to be left alone is told", async () => {
+  const { origin, pathname } = new URL(endpoint);
+  await using proxy = await startFaultProxy({ target: origin, vendor: "azure" });
+  await using store = await open({ endpoint: proxy.endpoint + pathname });
+  proxy.setFaults({ rates: { "error-503": 1 }, retryAfterSeconds: 7 });
+  expect(await failureOf(store.stat(ID))).toMatchObject({ retryable: true, retryAfterMs: 7_000 });
 });

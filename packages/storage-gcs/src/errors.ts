@@ -4,6 +4,7 @@ import { type ErrorCode, VarveError } from "@varve/core/blob";
 
 export interface Refusal {
   readonly status: number;
+  readonly headers: Readonly<Record<string, string | string[] | undefined>>;
   readonly body: Uint8Array;
 }
 
@@ -21,7 +22,14 @@ export function refusalError(call: RefusedCall, refusal: Refusal): VarveError {
   const { code, retryable = false, hint } = classify(refusal.status, { ...call, message, reason });
   const said = message === "" ? `HTTP status ${refusal.status}` : message;
   const text = hint === undefined ? said : `${hint} (${said})`;
-  return new VarveError(code, `${call.what}: ${text}`, { retryable });
+  const retryAfterMs = millisecondsOf(refusal.headers["retry-after"]);
+  return new VarveError(code, `${call.what}: ${text}`, { retryable, retryAfterMs });
+}
+
+function millisecondsOf(seconds: string | string[] | undefined): number | undefined {
+  return typeof seconds === "string" && /^\d{1,6}$/.test(seconds)
+    ? Number(seconds) * 1000
+    : undefined;
 }
 
 /** The error for a request that got no whole answer: reset, refused, or no such host. */

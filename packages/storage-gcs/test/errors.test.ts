@@ -228,6 +228,18 @@ describe("a connection", () => {
   });
 });
 
+test("how long the service asks to be left alone is told", async () => {
+  await using server = await startCannedGcs((request, response) => {
+    if (isOpening(request)) {
+      sayJson(response, {});
+    } else {
+      response.writeHead(429, { "retry-after": "7" }).end();
+    }
+  });
+  await using store = await openGcsStore(optionsFor(server));
+  await expect(store.stat(X)).rejects.toMatchObject({ retryable: true, retryAfterMs: 7_000 });
+});
+
 test("what may be tried again is, by the retry wrapper, and only there", async () => {
   let failures = 0;
   await using server = await startCannedGcs((request, response) => {

@@ -74,6 +74,8 @@ interface Seen {
   readonly region: string | undefined;
   /** The service's clock. */
   readonly date: string | undefined;
+  /** Seconds. */
+  readonly retryAfter: string | undefined;
   /** Of the operating system or the TLS library. */
   readonly systemCode: string | undefined;
   readonly requestId: string | undefined;
@@ -91,7 +93,15 @@ export function s3Error(error: unknown, attempt: Attempt): VarveError {
   const request = seen.requestId === undefined ? "" : ` (request ${seen.requestId})`;
   const cause = new Error(describe(seen) + request);
   cause.name = name;
-  return new VarveError(code, `${attempt.what}: ${says} (${name}${status})`, { cause, retryable });
+  return new VarveError(code, `${attempt.what}: ${says} (${name}${status})`, {
+    cause,
+    retryable,
+    retryAfterMs: millisecondsOf(seen.retryAfter),
+  });
+}
+
+function millisecondsOf(seconds: string | undefined): number | undefined {
+  return seconds !== undefined && /^\d{1,6}$/.test(seconds) ? Number(seconds) * 1000 : undefined;
 }
 
 /** The region that the service named in refusing a request, if that was why. */
@@ -183,6 +193,7 @@ function look(error: unknown): Seen {
     status: typeof httpStatusCode === "number" ? httpStatusCode : undefined,
     region: textOf(Region) ?? textOf(headers["x-amz-bucket-region"]),
     date: textOf(headers.date),
+    retryAfter: textOf(headers["retry-after"]),
     systemCode: textOf(code),
     requestId: textOf(requestId),
   };

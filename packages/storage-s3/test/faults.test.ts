@@ -36,6 +36,14 @@ for (const server of servers) {
       await expect(call).rejects.toMatchObject({ code: "storage-failed", retryable: true });
     });
 
+    test("how long the service asks to be left alone is told", async () => {
+      await using proxy = await startFaultProxy({ target: server.endpoint });
+      const options = { ...serverOptions(server, "bucket"), endpoint: proxy.endpoint };
+      await using store = await openS3Store(options);
+      proxy.setFaults({ rates: { "error-503": 1 }, retryAfterSeconds: 7 });
+      await expect(store.get(A)).rejects.toMatchObject({ retryAfterMs: 7_000 });
+    });
+
     test("a range that was cut short is found out", async () => {
       await using proxy = await startFaultProxy({ target: server.endpoint });
       const options = { ...serverOptions(server, "bucket"), endpoint: proxy.endpoint };
