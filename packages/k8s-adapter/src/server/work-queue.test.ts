@@ -56,3 +56,31 @@ test("a call that throws is made again, later and later, and one that asks for i
   await queue.run({ workers: 1, signal: stop.signal });
   expect(waits).toEqual([500, 1000, 2000, 7, 7]);
 });
+
+test("of several wishes to be called again the last one counts, so that waits do not pile up", async () => {
+  const stop = new AbortController();
+  let waiting = 0;
+  const environment = {
+    ...seededEnvironment({ seed: 1 }),
+    sleep: async (_ms: number, { signal }: { signal?: AbortSignal | undefined } = {}) => {
+      waiting++;
+      await new Promise<void>((_, reject) => {
+        signal?.addEventListener("abort", () => {
+          waiting--;
+          reject(new Error("stopped"));
+        });
+      });
+    },
+  };
+  const queue = new WorkQueue(environment, async () => ({ againMs: 60_000 }));
+  const run = queue.run({ workers: 1, signal: stop.signal });
+  for (let count = 0; count < 10; count++) {
+    queue.add("a");
+    await turn();
+  }
+  expect(waiting).toBe(1);
+  queue.forget("a");
+  expect(waiting).toBe(0);
+  stop.abort();
+  await run;
+});

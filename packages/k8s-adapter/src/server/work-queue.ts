@@ -12,6 +12,8 @@ export class WorkQueue {
   /** Came while it ran. */
   readonly #again = new Set<string>();
   readonly #failures = new Map<string, number>();
+  /** What ends the wait for the next call that was asked for; an earlier wish gives way to a later one. */
+  readonly #later = new Map<string, AbortController>();
   #wake: () => void = () => {};
 
   constructor(
@@ -33,6 +35,8 @@ export class WorkQueue {
 
   forget(key: string): void {
     this.#failures.delete(key);
+    this.#later.get(key)?.abort();
+    this.#later.delete(key);
   }
 
   /** Works with so many calls at a time; resolves when the signal has aborted and nothing runs. */
@@ -70,7 +74,7 @@ export class WorkQueue {
       const result = await this.#work(key);
       this.#failures.delete(key);
       if (result !== undefined) {
-        this.#later(key, result.againMs, { signal });
+        this.#callLater(key, result.againMs, { signal });
       }
     } catch (error) {
       if (!signal.aborted) {
@@ -78,7 +82,7 @@ export class WorkQueue {
         this.#failures.set(key, failures);
         const message = error instanceof Error ? error.message : String(error);
         this.#environment.log({ level: "error", message, fields: { key, failures } });
-        this.#later(key, backoffMs(failures), { signal });
+        this.#callLater(key, backoffMs(failures), { signal });
       }
     } finally {
       this.#running.delete(key);
@@ -88,11 +92,17 @@ export class WorkQueue {
     }
   }
 
-  #later(key: string, ms: number, { signal }: CallOptions): void {
-    this.#environment.sleep(ms, { signal }).then(
+  #callLater(key: string, ms: number, { signal }: CallOptions): void {
+    this.#later.get(key)?.abort();
+    const wait = new AbortController();
+    this.#later.set(key, wait);
+    const stop = (): void => wait.abort();
+    signal?.addEventListener("abort", stop, { once: true });
+    const sleeping = this.#environment.sleep(ms, { signal: wait.signal }).then(
       () => this.add(key),
-      () => {}, // stopped
+      () => {}, // stopped, or another wish has come
     );
+    void sleeping.finally(() => signal?.removeEventListener("abort", stop));
   }
 }
 
