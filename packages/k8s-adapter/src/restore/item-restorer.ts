@@ -1,0 +1,262 @@
+import { type CallOptions, errorMessage } from "@varve/core";
+import type { RelatedItem } from "../backup/action.ts";
+import { isKubeError, type KubeObject, type ResourceType } from "../kube/kube-api.ts";
+import { groupResource } from "../kube/resource-catalog.ts";
+import type { LogFields } from "../server/run-log.ts";
+import { LABEL, labelValue } from "../velero/labels.ts";
+import type { RestoreAction, RestoreRun } from "./action.ts";
+import type { BackupContents, StoredItem } from "./backup-contents.ts";
+import { ExistingObjects } from "./existing-objects.ts";
+import { RestoredNamespaces } from "./restored-namespaces.ts";
+import { labelRestored, resetObject, whySkipped } from "./prepare-object.ts";
+import { modify, type ResourceModifiers } from "./resource-modifiers.ts";
+import { RestoredList } from "./restored-list.ts";
+import { releaseClaim, type RestoredVolumes } from "./restored-volumes.ts";
+import type { RestoreSelection } from "./selection.ts";
+import { restoresStatus, withStatus } from "./restore-status.ts";
+
+/** One object after another, each with what it needs before it: spec section 9.3. */
+
+export interface RestorerParts {
+  readonly contents: BackupContents;
+  readonly selection: RestoreSelection;
+  readonly actions: readonly RestoreAction[];
+  readonly modifiers: ResourceModifiers;
+  readonly volumes: RestoredVolumes;
+  /** For pods that were created: their volumes and hooks, in the background. */
+  readonly onPod: (created: KubeObject, source: KubeObject) => void;
+}
+
+export interface StartedRestoreOperation {
+  readonly action: string;
+  readonly item: RelatedItem;
+  readonly operationId: string;
+}
+
+export class ItemRestorer {
+  readonly list: RestoredList = new RestoredList();
+  readonly operations: StartedRestoreOperation[] = [];
+  /** Claims that this restore has made: `namespace/name` to the volume they had. */
+  readonly claims: Map<string, string> = new Map();
+  readonly #run: RestoreRun;
+  readonly #parts: RestorerParts;
+  readonly #namespaces: RestoredNamespaces;
+  readonly #existing: ExistingObjects;
+  readonly #done = new Set<string>();
+  /** Volumes that are not restored: their claims get new ones. */
+  readonly #provisioned = new Set<string>();
+
+  constructor(run: RestoreRun, parts: RestorerParts) {
+    this.#run = run;
+    this.#parts = parts;
+    this.#namespaces = new RestoredNamespaces(run, parts.contents);
+    this.#existing = new ExistingObjects(run, this.list);
+  }
+
+  /** Errors are logged, and the next item can come. Throws the signal's reason only. */
+  async restore(type: ResourceType, item: StoredItem, options: CallOptions): Promise<void> {
+    const key = `${groupResource(type)}|${item.namespace ?? ""}|${item.name}`;
+    if (this.#done.has(key)) {
+      return;
+    }
+    this.#done.add(key);
+    const namespace = item.namespace === undefined ? undefined : this.#target(item.namespace);
+    const fields = { resource: groupResource(type), namespace, name: item.name };
+    try {
+      await this.#restore(type, item, { ...options, namespace, fields });
+    } catch (error) {
+      options.signal?.throwIfAborted();
+      this.#run.log.error(`error restoring ${fields.resource}`, { ...fields, error });
+    }
+  }
+
+  async #restore(
+    type: ResourceType,
+    item: StoredItem,
+    {
+      namespace,
+      fields,
+      signal,
+    }: CallOptions & { readonly namespace: string | undefined; readonly fields: LogFields },
+  ): Promise<void> {
+    const { log } = this.#run;
+    const name = groupResource(type);
+    if (name === "namespaces") {
+      await this.#namespaces.ensure(item.name, this.#target(item.name), { signal });
+      return;
+    }
+    const fromBackup = await this.#parts.contents.object(item);
+    const skipped = whySkipped(name, fromBackup);
+    if (skipped !== undefined) {
+      log.info(`not restored: ${skipped}`, fields);
+      return;
+    }
+    if (item.namespace !== undefined && namespace !== undefined) {
+      await this.#namespaces.ensure(item.namespace, namespace, { signal });
+    }
+    if (name === "persistentvolumes" && !(await this.#keepsVolume(fromBackup, fields))) {
+      this.list.set(fromBackup, "skipped");
+      return;
+    }
+    const acted = await this.#act(type, fromBackup, { fields, signal });
+    if (acted === undefined) {
+      return;
+    }
+    const { object, problems } = modify(this.#parts.modifiers, acted, {
+      groupResource: name,
+      namespace: item.namespace,
+    });
+    for (const problem of problems) {
+      log.error(problem, fields);
+    }
+    if (namespace !== undefined) {
+      object.metadata.namespace = namespace;
+    }
+    labelRestored(object, this.#run.restore);
+    await this.#create(type, object, { fromBackup, fields, signal });
+  }
+
+  /** False: the claim gets a new volume. */
+  async #keepsVolume(volume: KubeObject, fields: LogFields): Promise<boolean> {
+    const { log, restore } = this.#run;
+    const fate = this.#parts.volumes.fate(volume);
+    if (fate === "keep") {
+      return true;
+    }
+    this.#provisioned.add(volume.metadata.name);
+    if (fate === "native-snapshot" && restore.spec.restorePVs !== false) {
+      log.error(
+        "its native snapshot cannot be restored: there is no plug-in for its provider",
+        fields,
+      );
+    } else {
+      log.info("the claim of this volume gets a new one", fields);
+    }
+    return false;
+  }
+
+  /** Undefined: an action says that it is not to be restored. */
+  async #act(
+    type: ResourceType,
+    fromBackup: KubeObject,
+    { fields, signal }: CallOptions & { readonly fields: LogFields },
+  ): Promise<KubeObject | undefined> {
+    let object = structuredClone(fromBackup);
+    resetObject(object);
+    for (const action of this.#parts.actions.filter((found) => found.appliesTo(type))) {
+      const result = await action.execute(this.#run, { type, object, fromBackup }, { signal });
+      if (result.skip === true) {
+        this.#run.log.info(`not restored: ${action.name} says so`, fields);
+        return undefined;
+      }
+      ({ object } = result);
+      if (result.operationId !== undefined) {
+        const { namespace, name } = fromBackup.metadata;
+        const item = { groupResource: groupResource(type), namespace, name };
+        this.operations.push({ action: action.name, item, operationId: result.operationId });
+      }
+      for (const related of result.related ?? []) {
+        await this.#restoreRelated(related, { fields, signal });
+      }
+    }
+    if (groupResource(type) === "persistentvolumeclaims") {
+      this.#freeClaim(object, fromBackup);
+    } else if (groupResource(type) === "persistentvolumes") {
+      releaseClaim(object, this.#run.restore.spec.namespaceMapping ?? {});
+    }
+    return object;
+  }
+
+  async #restoreRelated(
+    { groupResource: name, namespace, name: itemName }: RelatedItem,
+    { fields, signal }: CallOptions & { readonly fields: LogFields },
+  ): Promise<void> {
+    const { context, log } = this.#run;
+    const type = context.catalog.resolve(name);
+    if (type === undefined || !this.#parts.selection.allows(type)) {
+      return;
+    }
+    if (namespace !== undefined && !this.#parts.selection.includesNamespace(namespace)) {
+      return;
+    }
+    const item = this.#parts.contents.find(name, namespace, itemName);
+    if (item === undefined) {
+      log.warn(`${name} ${itemName}, which it needs, is not in the backup`, fields);
+      return;
+    }
+    await this.restore(type, item, { signal });
+  }
+
+  #freeClaim(claim: KubeObject, { metadata }: KubeObject): void {
+    const spec = (claim["spec"] ?? {}) as { volumeName?: string };
+    const volume = spec.volumeName ?? "";
+    const isInBackup =
+      this.#parts.contents.find("persistentvolumes", undefined, volume) !== undefined;
+    if (this.#provisioned.has(volume) || (volume !== "" && !isInBackup)) {
+      delete spec.volumeName;
+    }
+    const namespace = this.#target(metadata.namespace ?? "");
+    this.claims.set(`${namespace}/${metadata.name}`, volume);
+  }
+
+  async #create(
+    type: ResourceType,
+    object: KubeObject,
+    {
+      fromBackup,
+      fields,
+      signal,
+    }: CallOptions & { readonly fromBackup: KubeObject; readonly fields: LogFields },
+  ): Promise<void> {
+    const { context, restore, log } = this.#run;
+    const where = { namespace: object.metadata.namespace, name: object.metadata.name };
+    let created: KubeObject;
+    try {
+      created = await context.kube.create(type, object, { signal });
+    } catch (error) {
+      const isThere =
+        isKubeError(error, "already-exists") || (await this.#isThere(type, where, signal));
+      if (!isThere) {
+        this.list.set(object, "failed");
+        throw error;
+      }
+      const existing = await context.kube.get(type, where, { signal });
+      if (existing.metadata.labels?.[LABEL.restoreName] !== labelValue(restore.metadata.name)) {
+        this.claims.delete(`${where.namespace ?? ""}/${where.name}`);
+        await this.#existing.meet(type, { existing, wanted: object, fields, signal });
+        return;
+      }
+      created = existing; // this restore has made it, before it was cut off
+    }
+    this.list.set(object, "created");
+    log.info("restored", fields);
+    if (restoresStatus(restore, type, { object, catalog: context.catalog })) {
+      await withStatus(context, type, { created, fromBackup, signal }).catch((error: unknown) => {
+        signal?.throwIfAborted();
+        log.warn(`its status could not be restored: ${errorMessage(error)}`, fields);
+      });
+    }
+    if (groupResource(type) === "pods") {
+      this.#parts.onPod(created, fromBackup);
+    }
+  }
+
+  /** A Service whose node port is taken is told to be invalid, also where the port is its own. */
+  async #isThere(
+    type: ResourceType,
+    where: { readonly namespace: string | undefined; readonly name: string },
+    signal: AbortSignal | undefined,
+  ): Promise<boolean> {
+    if (groupResource(type) !== "services") {
+      return false;
+    }
+    return await this.#run.context.kube.get(type, where, { signal }).then(
+      () => true,
+      () => false,
+    );
+  }
+
+  #target(namespace: string): string {
+    return this.#run.restore.spec.namespaceMapping?.[namespace] ?? namespace;
+  }
+}
