@@ -1,0 +1,115 @@
+import type { KubeConfig } from "@kubernetes/client-node";
+import type { Environment } from "@varve/core";
+import { backupControllers } from "../backup/controllers.ts";
+import { deletionControllers } from "../deletion/expiry-controller.ts";
+import { downloadControllers } from "../download/download-controllers.ts";
+import { openKubeApi } from "../kube/kube-client.ts";
+import { openResourceCatalog } from "../kube/open-catalog.ts";
+import { openLocations } from "../location/open-locations.ts";
+import { locationControllers } from "../location/sync-controller.ts";
+import { runNodeAgent } from "../node-agent/run-node-agent.ts";
+import type { NodeAgentOptions } from "../node-agent/run-node-agent.ts";
+import { restoreControllers } from "../restore/controllers.ts";
+import { scheduleControllers } from "../schedule/schedule-controller.ts";
+import { backupRepositoryController } from "../volume/backup-repositories.ts";
+import { openPodVolumes } from "../volume/open-pod-volumes.ts";
+import { type Context, DEFAULT_SETTINGS, type Settings } from "./context.ts";
+import type { Controller } from "./controller.ts";
+import { serveHttp } from "./http.ts";
+import { runAsLeader } from "./leader.ts";
+import { Metrics } from "./metrics.ts";
+import { runControllers } from "./run-controllers.ts";
+
+/** The server and the node-agent as functions: everything that they need comes in, nothing of the process is touched. */
+
+export interface ProcessOptions {
+  /** Of `@kubernetes/client-node`: `loadFromDefault()`, `loadFromCluster()`. */
+  readonly kubeConfig: KubeConfig;
+  /** Where Velero's resources live. */
+  readonly namespace: string;
+  /** The clock, chance, and where the log goes. */
+  readonly environment: Environment;
+  readonly settings?: Partial<Settings> | undefined;
+  /** Where probes and metrics are served, as `:8085`; left out: nowhere. */
+  readonly metricsAddress?: string | undefined;
+  /** Ends it in good order. */
+  readonly signal: AbortSignal;
+}
+
+export interface ServerOptions extends ProcessOptions {
+  /** Different for every process, as the name of its pod; left out: no election, for where one server only can run. */
+  readonly identity?: string | undefined;
+  /** Between looks at what is waited for, default 1 second. */
+  readonly pollMs?: number | undefined;
+  readonly version?: string | undefined;
+}
+
+const LEASE_NAME = "varve-k8s-server";
+
+/** Resolves when the signal has aborted and all work has ended. Throws when the lease is lost: start it again. */
+export async function runServer(options: ServerOptions): Promise<void> {
+  await withContext(options, async (context, setReady) => {
+    const { signal, identity } = options;
+    const work = async (held: { readonly signal: AbortSignal }): Promise<void> => {
+      setReady();
+      await runControllers(context, serverControllers(options), held);
+    };
+    await (identity === undefined
+      ? work({ signal })
+      : runAsLeader(context, { name: LEASE_NAME, identity, signal }, work));
+  });
+}
+
+/** The agent of one node. Resolves when the signal has aborted and nothing runs any more. */
+export async function runNodeAgentProcess(
+  options: ProcessOptions &
+    Omit<NodeAgentOptions, "signal" | "settings"> & {
+      readonly agent?: NodeAgentOptions["settings"];
+    },
+): Promise<void> {
+  await withContext(options, async (context, setReady) => {
+    setReady();
+    const { nodeName, podsFolder, agent, signal } = options;
+    await runNodeAgent(context, { nodeName, podsFolder, settings: agent, signal });
+  });
+}
+
+function serverControllers({ pollMs = 1000, version = "0.1.0" }: ServerOptions): Controller[] {
+  const podVolumes = openPodVolumes({ pollMs });
+  return [
+    ...locationControllers(),
+    backupRepositoryController(),
+    ...backupControllers({ podVolumes }),
+    ...restoreControllers({ podVolumes, pollMs }),
+    ...scheduleControllers(),
+    ...deletionControllers({}),
+    ...downloadControllers({ version, plugins: [] }),
+  ];
+}
+
+async function withContext(
+  options: ProcessOptions,
+  work: (context: Context, setReady: () => void) => Promise<void>,
+): Promise<void> {
+  const { kubeConfig, namespace, environment, metricsAddress, signal } = options;
+  using kube = openKubeApi(kubeConfig, { environment });
+  const metrics = new Metrics();
+  let ready = false;
+  await using _endpoint =
+    metricsAddress === undefined
+      ? undefined
+      : await serveHttp({ address: metricsAddress, metrics, isReady: () => ready });
+  await using locations = openLocations(kube, { namespace, environment });
+  const context: Context = {
+    kube,
+    catalog: await openResourceCatalog(kube, { signal }),
+    locations,
+    namespace,
+    environment,
+    settings: { ...DEFAULT_SETTINGS, ...options.settings },
+    metrics,
+  };
+  await work(context, () => {
+    ready = true;
+  });
+}
