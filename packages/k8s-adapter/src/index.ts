@@ -1,3 +1,8 @@
-/** `@varve/k8s-adapter`: a Velero-compatible server and node-agent to embed. */
+/** `@varve/k8s-adapter`: a Velero-compatible server and node-agent to embed in another process. */
 export type { KubeApi, KubeObject } from "./kube/kube-api.ts";
 export { KubeError } from "./kube/kube-api.ts";
+export type { NodeAgentOptions, NodeAgentSettings } from "./node-agent/run-node-agent.ts";
+export type { Settings } from "./server/context.ts";
+export { DEFAULT_SETTINGS } from "./server/context.ts";
+export type { ProcessOptions, ServerOptions } from "./server/run-server.ts";
+export { runNodeAgentProcess as runNodeAgent, runServer } from "./server/run-server.ts";

@@ -11,7 +11,7 @@ export interface CliContext extends Disposable {
   readonly namespace: string;
   readonly environment: Environment;
   /** A line on standard output. */
-  print(text: string): void;
+  readonly print: (text: string) => void;
 }
 
 const DEFAULT_NAMESPACE = "velero";

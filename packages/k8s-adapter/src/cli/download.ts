@@ -27,7 +27,7 @@ export async function download(context: CliContext, options: DownloadOptions): P
   if (!response.ok || response.body === null) {
     throw new Error(`the file of ${name} cannot be read: HTTP ${response.status}`);
   }
-  const body = Readable.fromWeb(response.body as Parameters<typeof Readable.fromWeb>[0]); // the same, by two declarations
+  const body = Readable.fromWeb(response.body);
   const target: Writable =
     file === undefined ? process.stdout : createWriteStream(file, { flags: "wx", mode: 0o600 });
   const end = file !== undefined;

@@ -1,0 +1,121 @@
+import { cluster, createNamespace } from "@varve/testenv/kube-cluster.ts";
+import { kubectl } from "@varve/testenv/kube.ts";
+import { expect, test } from "vitest";
+import { VELERO } from "../../src/velero/resources.ts";
+import { apply, k, startTestServer } from "./server.ts";
+
+/** An application with everything, backed up, deleted and restored: objects and data are as they were. */
+
+const exec = async (namespace: string, pod: string, script: string): Promise<string> =>
+  await kubectl(cluster, ["exec", "-n", namespace, pod, "-c", "main", "--", "sh", "-c", script]);
+
+const FILL = `cd /data && mkdir -p sub/empty && echo hello > sub/a.txt && ln -s sub/a.txt link && ln -s nowhere dangling &&
+  dd if=/dev/urandom of=big bs=1024 count=512 2>/dev/null && chmod 600 big && chown 1234:5678 big && touch -d '2020-02-03 04:05:06' sub/a.txt &&
+  mkdir .snapshot && echo old > .snapshot/x && echo cached > /cache/c`;
+const LOOK = `cd /data && find . -mindepth 1 ! -path './.velero*' ! -path './.snapshot*' | sort | while read f; do
+  stat -c '%n %F %a %u:%g %Y' "$f"; [ -L "$f" ] && readlink "$f"; [ -f "$f" ] && [ ! -L "$f" ] && md5sum "$f"; done; cat /cache/c; true`;
+
+test("claims 1, 4, 5, 9, 44: an application with its volumes comes back, in its own namespace and in another that is restricted", async () => {
+  await using velero = await createNamespace("velero");
+  await using app = await createNamespace("shop", { team: "sales" });
+  await using server = await startTestServer({ namespace: velero.name });
+  const namespace = app.name;
+  await apply(...application(namespace));
+  await k("wait", "-n", namespace, "pod/db", "--for=condition=Ready", "--timeout=60s");
+  await exec(namespace, "db", FILL);
+  const before = await exec(namespace, "db", LOOK);
+
+  const backup = await server.run(VELERO.backups, {
+    kind: "Backup",
+    metadata: { name: "first" },
+    spec: { includedNamespaces: [namespace], defaultVolumesToFsBackup: true },
+  });
+  expect(backup).toMatchObject({ status: { phase: "Completed" } });
+
+  await k("delete", "namespace", namespace, "--wait=true", "--timeout=60s");
+  const restored = await server.run(VELERO.restores, {
+    kind: "Restore",
+    metadata: { name: "back" },
+    spec: { backupName: "first" },
+  });
+  expect(restored).toMatchObject({ status: { phase: "Completed" } });
+  await k("wait", "-n", namespace, "pod/db", "--for=condition=Ready", "--timeout=60s");
+  expect(await exec(namespace, "db", LOOK)).toBe(before);
+  expect(await exec(namespace, "db", "ls -A /data/.snapshot 2>&1 || true")).toContain(
+    "No such file",
+  );
+  expect(await k("get", "namespace", namespace, "-o", "jsonpath={.metadata.labels.team}")).toBe(
+    "sales",
+  );
+  const settings = await k("get", "-n", namespace, "configmap/settings", "-o", "jsonpath={.data}");
+  expect(JSON.parse(settings)).toEqual({ mode: '<fast> & "safe"' });
+
+  await using other = await createNamespace("other", {
+    "pod-security.kubernetes.io/enforce": "baseline",
+  });
+  const mapped = await server.run(VELERO.restores, {
+    kind: "Restore",
+    metadata: { name: "mapped" },
+    spec: { backupName: "first", namespaceMapping: { [namespace]: other.name } },
+  });
+  expect(mapped).toMatchObject({ status: { phase: "Completed" } });
+  await k("wait", "-n", other.name, "pod/db", "--for=condition=Ready", "--timeout=60s");
+  expect(await exec(other.name, "db", LOOK)).toBe(before);
+});
+
+function application(namespace: string): object[] {
+  const labels = { app: "shop" };
+  return [
+    {
+      apiVersion: "v1",
+      kind: "ConfigMap",
+      metadata: { name: "settings", namespace, labels },
+      data: { mode: '<fast> & "safe"' },
+    },
+    {
+      apiVersion: "v1",
+      kind: "Secret",
+      metadata: { name: "keys", namespace, labels },
+      stringData: { password: "hunter2" },
+    },
+    {
+      apiVersion: "v1",
+      kind: "Service",
+      metadata: { name: "db", namespace, labels },
+      spec: { selector: labels, ports: [{ port: 5432 }] },
+    },
+    {
+      apiVersion: "v1",
+      kind: "PersistentVolumeClaim",
+      metadata: { name: "data", namespace, labels },
+      spec: {
+        storageClassName: "csi",
+        accessModes: ["ReadWriteOnce"],
+        resources: { requests: { storage: "16Mi" } },
+      },
+    },
+    {
+      apiVersion: "v1",
+      kind: "Pod",
+      metadata: { name: "db", namespace, labels },
+      spec: {
+        terminationGracePeriodSeconds: 0,
+        containers: [
+          {
+            name: "main",
+            image: cluster.image,
+            command: ["sleep", "3600"],
+            volumeMounts: [
+              { name: "data", mountPath: "/data" },
+              { name: "cache", mountPath: "/cache" },
+            ],
+          },
+        ],
+        volumes: [
+          { name: "data", persistentVolumeClaim: { claimName: "data" } },
+          { name: "cache", emptyDir: {} },
+        ],
+      },
+    },
+  ];
+}

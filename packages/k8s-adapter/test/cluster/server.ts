@@ -1,0 +1,167 @@
+import { fileURLToPath } from "node:url";
+import { KubeConfig } from "@kubernetes/client-node";
+import { systemEnvironment } from "@varve/core";
+import { cluster } from "@varve/testenv/kube-cluster.ts";
+import { kubectl } from "@varve/testenv/kube.ts";
+import { startVersitygw, type VersitygwServer } from "@varve/testenv/s3-servers.ts";
+import type { KubeApi, KubeObject, ResourceRef } from "../../src/kube/kube-api.ts";
+import { openKubeApi } from "../../src/kube/kube-client.ts";
+import { runNodeAgentProcess, runServer } from "../../src/server/run-server.ts";
+import type { Settings } from "../../src/server/context.ts";
+
+/** The whole adapter against the shared cluster: server and node-agent in this process, their bucket on versitygw. */
+
+const crds = fileURLToPath(new URL("../../crds", import.meta.url));
+const BUCKET = "backups";
+
+export const k = async (...args: string[]): Promise<string> => await kubectl(cluster, args);
+
+export async function apply(...items: readonly object[]): Promise<void> {
+  const list = JSON.stringify({ apiVersion: "v1", kind: "List", items });
+  await kubectl(cluster, ["apply", "-f", "-"], list);
+}
+
+export interface TestServer extends AsyncDisposable {
+  readonly kube: KubeApi;
+  readonly namespace: string;
+  readonly s3: VersitygwServer;
+  readonly bucket: string;
+  /** Creates an object of Velero's and gives it in its last phase. */
+  run(type: ResourceRef, object: NamedObject): Promise<KubeObject>;
+  ended(type: ResourceRef, name: string): Promise<KubeObject>;
+  /** Ends the server and the agent as they are, and starts new ones. */
+  restart(): Promise<void>;
+}
+
+interface NamedObject {
+  readonly kind: string;
+  readonly metadata: { readonly name: string; readonly labels?: Record<string, string> };
+  readonly spec: object;
+}
+
+const FINAL = new Set(["Completed", "PartiallyFailed", "Failed", "FailedValidation", "Processed"]);
+
+export async function startTestServer({
+  namespace,
+  settings = {},
+}: {
+  readonly namespace: string;
+  readonly settings?: Partial<Settings>;
+}): Promise<TestServer> {
+  await k("apply", "-f", crds);
+  await k("wait", "crd", "--all", "--for=condition=Established", "--timeout=60s");
+  const s3 = await startVersitygw();
+  await s3.createBucket(BUCKET);
+  await applyLocation({ namespace, s3 });
+  const environment = systemEnvironment();
+  const kubeConfig = new KubeConfig();
+  kubeConfig.loadFromString(cluster.kubeconfig);
+  const kube = openKubeApi(kubeConfig, { environment });
+  const start = (): { readonly stop: AbortController; readonly running: Promise<unknown> } => {
+    const stop = new AbortController();
+    const options = {
+      kubeConfig,
+      namespace,
+      environment,
+      signal: stop.signal,
+      settings: {
+        itemOperationPollMs: 200,
+        restoreWait: { image: cluster.image, command: WAIT_COMMAND },
+        ...settings,
+      },
+    };
+    const agent = { workers: 1, progressMs: 500 };
+    const { podsDir: podsFolder, nodeName } = cluster;
+    const running = Promise.all([
+      runServer({ ...options, pollMs: 100 }),
+      runNodeAgentProcess({ ...options, nodeName, podsFolder, agent }),
+    ]);
+    return { stop, running };
+  };
+  let current = start();
+  const stop = async (): Promise<void> => {
+    current.stop.abort(new Error("the test stops it"));
+    await current.running;
+  };
+  const ended = async (type: ResourceRef, name: string): Promise<KubeObject> => {
+    for (;;) {
+      const object = await kube.get(type, { namespace, name });
+      if (FINAL.has(String((object["status"] as { phase?: string } | undefined)?.phase))) {
+        return object;
+      }
+      await environment.sleep(100);
+    }
+  };
+  return {
+    kube,
+    namespace,
+    s3,
+    bucket: BUCKET,
+    ended,
+    async run(type, object) {
+      const { name } = object.metadata;
+      const metadata = { ...object.metadata, namespace };
+      const apiVersion = `${type.group}/${type.version}`;
+      await kube.create(type, { ...object, apiVersion, metadata });
+      return await ended(type, name);
+    },
+    async restart() {
+      await stop();
+      current = start();
+    },
+    async [Symbol.asyncDispose]() {
+      await stop();
+      kube[Symbol.dispose]();
+      await s3.stop();
+    },
+  };
+}
+
+/** As `varve-k8s restore-wait` does it, for an image that has a shell only; the Restore's UID is `$0`. */
+const WAIT_COMMAND = [
+  "sh",
+  "-c",
+  'for v in /restores/*; do while [ ! -e "$v/.velero/$0" ]; do sleep 0.2; done; done',
+];
+
+/** The location `default`, its credentials, and a pod where the server looks for the agent. */
+async function applyLocation({
+  namespace,
+  s3,
+}: {
+  readonly namespace: string;
+  readonly s3: VersitygwServer;
+}): Promise<void> {
+  const { endpoint, accessKeyId, secretAccessKey } = s3;
+  const cloud = `[default]\naws_access_key_id=${accessKeyId}\naws_secret_access_key=${secretAccessKey}\n`;
+  await apply(
+    {
+      apiVersion: "v1",
+      kind: "Secret",
+      metadata: { name: "cloud-credentials", namespace },
+      stringData: { cloud },
+    },
+    {
+      apiVersion: "velero.io/v1",
+      kind: "BackupStorageLocation",
+      metadata: { name: "default", namespace },
+      spec: {
+        provider: "aws",
+        default: true,
+        objectStorage: { bucket: BUCKET, prefix: "cluster-a" },
+        config: { region: "us-east-1", s3Url: endpoint, s3ForcePathStyle: "true" },
+      },
+    },
+    {
+      apiVersion: "v1",
+      kind: "Pod",
+      metadata: { name: "node-agent", namespace, labels: { role: "node-agent" } },
+      spec: {
+        nodeName: cluster.nodeName,
+        terminationGracePeriodSeconds: 0,
+        containers: [{ name: "main", image: cluster.image, command: ["sleep", "3600"] }],
+      },
+    },
+  );
+  await k("wait", "-n", namespace, "pod/node-agent", "--for=condition=Ready", "--timeout=60s");
+}
