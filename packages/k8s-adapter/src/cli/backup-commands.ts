@@ -56,6 +56,11 @@ export function addBackupCommands(program: Command): void {
       { title: "STORAGE LOCATION", value: field("spec", "storageLocation") },
     ],
   });
+  addRestOfBackup(group);
+}
+
+/** What is done with backups that are there. */
+function addRestOfBackup(group: Command): void {
   group
     .command("delete <names...>")
     .description("delete backups with everything that they have stored: this cannot be undone")

@@ -53,6 +53,11 @@ export function addLocationCommands(program: Command): void {
       await context.kube.create(VELERO.backupStorageLocations, location);
       context.print(`Backup storage location "${name}" configured successfully.`);
     });
+  addRestOfLocations(group);
+}
+
+/** What is done with locations that are there. */
+function addRestOfLocations(group: Command): void {
   addReadCommands(group, {
     type: VELERO.backupStorageLocations,
     noun: "backup storage locations",

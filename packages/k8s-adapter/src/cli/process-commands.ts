@@ -10,6 +10,17 @@ import { duration } from "./flags.ts";
 
 /** The processes that run in the cluster: `server`, `node-agent`, and `restore-wait` in restored pods. */
 export function addProcessCommands(program: Command): void {
+  addServer(program);
+  addNodeAgent(program);
+  program
+    .command("restore-wait <restore-uid>")
+    .description("in a restored pod: wait until its volumes are filled")
+    .action(async (restoreUid: string) => {
+      await waitForVolumes(restoreUid, { environment: systemEnvironment(), signal: stopSignal() });
+    });
+}
+
+function addServer(program: Command): void {
   program
     .command("server")
     .description("serve Velero's resources")
@@ -53,6 +64,9 @@ export function addProcessCommands(program: Command): void {
         signal: stopSignal(),
       });
     });
+}
+
+function addNodeAgent(program: Command): void {
   program
     .command("node-agent")
     .description("copy the volumes of pods on this node")
@@ -90,12 +104,6 @@ export function addProcessCommands(program: Command): void {
         },
         signal: stopSignal(),
       });
-    });
-  program
-    .command("restore-wait <restore-uid>")
-    .description("in a restored pod: wait until its volumes are filled")
-    .action(async (restoreUid: string) => {
-      await waitForVolumes(restoreUid, { environment: systemEnvironment(), signal: stopSignal() });
     });
 }
 

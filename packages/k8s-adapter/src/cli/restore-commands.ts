@@ -60,6 +60,11 @@ export function addRestoreCommands(program: Command): void {
         await waitForPhase(context, VELERO.restores, name);
       }
     });
+  addRestOfRestores(group);
+}
+
+/** What is done with restores that are there. */
+function addRestOfRestores(group: Command): void {
   addReadCommands(group, {
     type: VELERO.restores,
     noun: "restores",

@@ -41,6 +41,11 @@ export function addScheduleCommands(program: Command): void {
       await context.kube.create(VELERO.schedules, schedule);
       context.print(`Schedule "${name}" created successfully.`);
     });
+  addRestOfSchedules(group);
+}
+
+/** What is done with schedules that are there. */
+function addRestOfSchedules(group: Command): void {
   addReadCommands(group, {
     type: VELERO.schedules,
     noun: "schedules",

@@ -1,6 +1,6 @@
 import { type CallOptions, errorMessage } from "@varve/core";
 import type { OperationProgress } from "../backup/action.ts";
-import { readBackupJson } from "../backup/backup-files.ts";
+import { readBackup } from "../location/backup-files.ts";
 import { isKubeError, type KubeObject } from "../kube/kube-api.ts";
 import type { Location } from "../location/location.ts";
 import type { Context } from "../server/context.ts";
@@ -325,7 +325,10 @@ async function requireLocation(
     throw new Error(`backup storage location ${name} is not available`);
   }
   await using location = await locations.open(name, { signal });
-  const stored = await readBackupJson(location.backupFiles(backup.metadata.name), { signal });
+  const stored = await readBackup(location.backupFiles(backup.metadata.name), {
+    name: backup.metadata.name,
+    signal,
+  });
   if (stored === undefined) {
     throw new Error(`backup ${backup.metadata.name} is not in location ${name}`);
   }

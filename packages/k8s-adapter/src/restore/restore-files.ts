@@ -1,6 +1,6 @@
 import { parseBlobId } from "@varve/core";
 import type { BlobStore, CallOptions } from "@varve/core/blob";
-import { put, putJsonGz } from "../backup/backup-files.ts";
+import { put, putJsonGz } from "../backup/put-backup-files.ts";
 import type { RunResult } from "../server/recorded-log.ts";
 
 /** The files of one restore in its folder: semantics spec section 3.5. */

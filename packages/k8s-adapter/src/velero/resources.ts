@@ -1,4 +1,4 @@
-import type { KubeObject, ObjectMeta, ResourceRef } from "../kube/kube-api.ts";
+import type { KubeObject, ResourceRef } from "../kube/kube-api.ts";
 
 /**
  * Velero's custom resources as they are read and written here: the members that mean something to us; others pass
@@ -384,9 +384,4 @@ export const VELERO: Readonly<Record<VeleroKind, ResourceRef>> = {
   serverStatusRequests: velero("serverstatusrequests"),
   dataUploads: velero("datauploads", "v2alpha1"),
   dataDownloads: velero("datadownloads", "v2alpha1"),
-};
-
-/** A new object of a kind, to be created. */
-export type NewObject<T extends KubeObject> = Omit<T, "metadata"> & {
-  metadata: Partial<ObjectMeta>;
 };
