@@ -3,7 +3,7 @@ import { type Command, InvalidArgumentError } from "commander";
 import { withRepository } from "../context.ts";
 import { EXIT_FAILED } from "../exit.ts";
 import { addSwitch, parsePercent, parsePositive } from "../options.ts";
-import { printJson, printLine } from "../output.ts";
+import { printableName, printJson, printLine } from "../output.ts";
 import { startProgress } from "../progress.ts";
 
 /** `content verify`: exit status 1 when any content is damaged. */
@@ -62,6 +62,9 @@ function printReport(report: VerifyContentsReport): void {
   }
   if (report.damaged.length < report.damagedCount) {
     printLine(`and ${report.damagedCount - report.damaged.length} more`);
+  }
+  for (const { snapshot, path } of report.affected) {
+    printLine(`needed by ${snapshot}/${printableName(path)}`);
   }
   printLine(
     `Verified ${report.contents} contents, ${report.contentsRead} of them read: ${report.damagedCount} damaged.`,

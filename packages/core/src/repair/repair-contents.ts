@@ -9,10 +9,10 @@ import type { Repository } from "../repository/repository.ts";
 import { findEntry } from "../snapshot/read-directory.ts";
 import { listSnapshots, type SavedSnapshot } from "../snapshot/snapshots.ts";
 import type { SourceEntry } from "../source/source-entry.ts";
-import { type Damage, DamageMap } from "../verify/damage.ts";
-import { listPacks } from "../verify/packs.ts";
-import { type Findings, type Reason, reasonOf, StructureCheck } from "../verify/structure.ts";
-import { verifyContents } from "../verify/verify-contents.ts";
+import { affectedPaths } from "../verify/affected-paths.ts";
+import type { Damage } from "../verify/damage.ts";
+import type { Findings, Reason } from "../verify/structure.ts";
+import { checkContents } from "../verify/verify-contents.ts";
 import { piecesOfFile } from "./pieces-of-file.ts";
 
 /**
@@ -100,7 +100,7 @@ class Repair {
   /** A directory that comes back shows more below it: so it looks again for as long as anything is healed. */
   async run(): Promise<readonly Damage[]> {
     const { commit, signal, readFraction = 1, parallel } = this.#options;
-    const { damaged } = await verifyContents(this.#repository, { readFraction, parallel, signal });
+    const { damaged } = await checkContents(this.#repository, { readFraction, parallel, signal });
     for (const { content, code, message } of damaged) {
       this.#add(content, { code, message });
     }
@@ -131,45 +131,12 @@ class Repair {
 
   /** Every path that needs what is not healed. */
   async #walk(): Promise<Damage[]> {
-    const { signal } = this.#options;
-    const repository = this.#repository;
-    const { snapshots, damaged } = await listSnapshots(repository, {}, { signal });
-    const structure = new StructureCheck({
-      repository,
-      packs: await listPacks(repository.blobs, { signal }),
-      isSelected: () => false,
-      signal,
-      onProgress: () => {},
-    });
-    for (const { root } of snapshots) {
-      await (root.type === "directory"
-        ? structure.checkDirectory(root.object)
-        : structure.checkFile(root.object));
-    }
-    const findings = this.#merge(structure.findings);
-    const found: Damage[] = damaged.map(({ id, error }) => ({
-      snapshot: id,
-      path: "",
-      ...reasonOf(error),
-    }));
-    for (const [id, reason] of findings.contents) {
-      if (contentPrefix(id) === "m") {
-        const message = `manifests cannot be read, snapshots may be among them: ${reason.message}`;
-        found.push({ snapshot: id, path: "", code: reason.code, message });
-      }
-    }
-    const report = (damage: Damage): void => void found.push(damage);
-    const map = new DamageMap({ repository, findings, signal, report });
-    for (const { id, root } of snapshots) {
-      await (root.type === "directory"
-        ? map.mapDirectory(id, root.object, "")
-        : map.mapFile(id, root.object, ""));
-    }
-    return found;
+    const amend = (findings: Findings): void => this.#merge(findings);
+    return await affectedPaths(this.#repository, new Map(), { ...this.#options, amend });
   }
 
   /** What reading has found and what walking has. */
-  #merge(findings: Findings): Findings {
+  #merge(findings: Findings): void {
     for (const [id, reason] of findings.contents) {
       this.#add(id, reason);
     }
@@ -185,7 +152,6 @@ class Repair {
         findings.objects.delete(object);
       }
     }
-    return findings;
   }
 
   async #fromMirror(): Promise<void> {

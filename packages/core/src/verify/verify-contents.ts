@@ -2,6 +2,8 @@ import type { CallOptions } from "../base/environment.ts";
 import type { BlobId } from "../blob/store.ts";
 import type { ContentId, ContentPrefix } from "../index/content-id.ts";
 import type { Repository } from "../repository/repository.ts";
+import { affectedPaths } from "./affected-paths.ts";
+import type { Damage } from "./damage.ts";
 import { IdSet } from "./id-set.ts";
 import { listPacks, placeProblem, readAll } from "./packs.ts";
 import { isChosen } from "./chance.ts";
@@ -46,6 +48,8 @@ export interface VerifyContentsReport extends ContentCounts {
   /** The first {@link MAX_BAD_CONTENTS} bad contents. */
   readonly damaged: readonly (Reason & { readonly content: ContentId; readonly pack: BlobId })[];
   readonly damagedCount: number;
+  /** The paths of snapshots that need the contents listed in `damaged`, or others that are lost. */
+  readonly affected: readonly Damage[];
 }
 
 export const MAX_BAD_CONTENTS = 10_000;
@@ -55,6 +59,20 @@ export async function verifyContents(
   repository: Repository,
   options: VerifyContentsOptions,
 ): Promise<VerifyContentsReport> {
+  const report = await checkContents(repository, options);
+  const bad = new Map(report.damaged.map((content) => [content.content, content]));
+  const { signal } = options;
+  return {
+    ...report,
+    affected: bad.size === 0 ? [] : await affectedPaths(repository, bad, { signal }),
+  };
+}
+
+/** {@link verifyContents} without a look at snapshots. */
+export async function checkContents(
+  repository: Repository,
+  options: VerifyContentsOptions,
+): Promise<Omit<VerifyContentsReport, "affected">> {
   const { readFraction = 0, readSeed = "", prefix, includeDeleted = false, signal } = options;
   await repository.contents.bypassCache({ signal });
   const packSizes = await listPacks(repository.blobs, { signal });

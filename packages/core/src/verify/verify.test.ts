@@ -285,6 +285,15 @@ describe("contents against packs", () => {
     expect(full.damaged.map(({ content }) => content).sort()).toEqual(
       [missing.id, truncated.id, corrupted.id].sort(),
     );
+    const byPath = full.affected.map(({ snapshot, path }) => `${snapshot} ${path}`).sort();
+    const { first, second } = fixture;
+    const inBoth = ["sub/a again", "sub/c"];
+    expect(byPath).toEqual(
+      [
+        ...["a", "big", ...inBoth].map((path) => `${first} ${path}`),
+        ...inBoth.map((path) => `${second} ${path}`),
+      ].sort(),
+    );
     const metadata = await verifyContents(anew, { readFraction: 1, prefix: "k" });
     expect(metadata).toMatchObject({ contents: 3, damagedCount: 0 });
   });
