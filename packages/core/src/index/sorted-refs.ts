@@ -1,6 +1,7 @@
 import type { EntryTable } from "./entry-table.ts";
 
-const RADIX_BITS = 8;
+// Three passes cover the 32 bits, and a table of so many places still lies in the nearest cache.
+const RADIX_BITS = 11;
 const RADIX = 2 ** RADIX_BITS;
 const HEAD_BITS = 32;
 
@@ -9,7 +10,10 @@ const HEAD_BITS = 32;
  * twenty times faster than comparing; what is equal there, next to nothing under a keyed hash, is compared.
  */
 export function sortedRefs(table: EntryTable): Uint32Array {
-  const heads = Uint32Array.from({ length: table.count }, (_, ref) => table.keyHead(ref));
+  const heads = new Uint32Array(table.count);
+  for (let ref = 0; ref < heads.length; ref++) {
+    heads[ref] = table.keyHead(ref);
+  }
   const refs = sortedByHead(heads);
   for (let start = 0, end = 1; end <= refs.length; end++) {
     if (end === refs.length || heads[refs[start] as number] !== heads[refs[end] as number]) {
@@ -22,25 +26,30 @@ export function sortedRefs(table: EntryTable): Uint32Array {
   return refs;
 }
 
-/** The indexes of `heads`, by value. */
+/** The indexes of `heads`, by value. Plain loops: iterators and callbacks take four times as long. */
 function sortedByHead(heads: Uint32Array): Uint32Array {
-  let from = Uint32Array.from(heads, (_, ref) => ref);
-  let to = new Uint32Array(heads.length);
+  const count = heads.length;
+  let from = new Uint32Array(count);
+  let to = new Uint32Array(count);
+  for (let ref = 0; ref < count; ref++) {
+    from[ref] = ref;
+  }
   const places = new Uint32Array(RADIX);
   for (let shift = 0; shift < HEAD_BITS; shift += RADIX_BITS) {
     places.fill(0);
-    for (const head of heads) {
-      const digit = (head >>> shift) & (RADIX - 1);
+    for (let ref = 0; ref < count; ref++) {
+      const digit = ((heads[ref] as number) >>> shift) & (RADIX - 1); // ref < count, and so below
       places[digit] = (places[digit] as number) + 1; // digit < RADIX
     }
     let sum = 0;
     for (let digit = 0; digit < RADIX; digit++) {
-      const count = places[digit] as number; // digit < RADIX
+      const size = places[digit] as number; // digit < RADIX
       places[digit] = sum;
-      sum += count;
+      sum += size;
     }
-    for (const ref of from) {
-      const digit = ((heads[ref] as number) >>> shift) & (RADIX - 1); // from holds indexes of heads
+    for (let index = 0; index < count; index++) {
+      const ref = from[index] as number;
+      const digit = ((heads[ref] as number) >>> shift) & (RADIX - 1);
       const place = places[digit] as number;
       to[place] = ref;
       places[digit] = place + 1;
