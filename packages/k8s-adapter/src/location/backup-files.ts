@@ -91,19 +91,19 @@ export async function readJsonList(
   return value;
 }
 
-/** `undefined` for a missing file. Throws `corrupt`. */
+/** `undefined` for a missing file. Throws `corrupt`, also for one that unpacks to more than `maxBytes`, default 256 MiB. */
 export async function readGzippedJson(
   store: BlobStore,
   file: string,
-  options: CallOptions,
+  { maxBytes = MAX_JSON_BYTES, signal }: CallOptions & { readonly maxBytes?: number } = {},
 ): Promise<unknown> {
-  const packed = await readFile(store, file, options);
+  const packed = await readFile(store, file, { signal });
   if (packed === undefined) {
     return undefined;
   }
   let bytes: Uint8Array;
   try {
-    bytes = await unpack(packed, { maxOutputLength: MAX_JSON_BYTES });
+    bytes = await unpack(packed, { maxOutputLength: maxBytes });
   } catch (cause) {
     throw new VarveError("corrupt", `${file}: not gzip, or too large`, { cause });
   }

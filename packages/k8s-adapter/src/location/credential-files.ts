@@ -5,15 +5,19 @@ export function parseProfiles(text: string): ReadonlyMap<string, ReadonlyMap<str
   const profiles = new Map<string, Map<string, string>>();
   let current: Map<string, string> | undefined;
   for (const line of linesOf(text)) {
-    const [, section] = /^\[\s*(?:profile\s+)?([^\]]*?)\s*\]/.exec(line) ?? [];
-    if (section !== undefined) {
+    if (line.startsWith("[")) {
+      const end = line.indexOf("]");
+      const section = line
+        .slice(1, end < 0 ? undefined : end)
+        .trim()
+        .replace(/^profile\s+/, "");
       current = profiles.get(section) ?? new Map();
       profiles.set(section, current);
       continue;
     }
-    const [, key, value] = /^([^=\s]+)\s*=\s*(.*)$/.exec(line) ?? [];
-    if (key !== undefined && value !== undefined) {
-      current?.set(key.toLowerCase(), value);
+    const equals = line.indexOf("=");
+    if (equals > 0) {
+      current?.set(line.slice(0, equals).trim().toLowerCase(), line.slice(equals + 1).trim());
     }
   }
   return profiles;

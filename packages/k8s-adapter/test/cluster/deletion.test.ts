@@ -1,5 +1,5 @@
 import { readdirSync, readFileSync, statSync } from "node:fs";
-import { rename, rm } from "node:fs/promises";
+import { mkdir, rename, rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { listSnapshots, maintain } from "@varve/core";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
@@ -145,6 +145,36 @@ describe("sync", () => {
     await server.context.environment.sleep(2000);
     expect(await server.names(VELERO.backups)).toEqual(all);
     await rename(`${bucket}-away`, bucket);
+  });
+});
+
+describe("sync of what others left", () => {
+  test("takes over what is final and makes sense, and leaves the rest alone", async () => {
+    const put = async (folder: string, content: object | string): Promise<void> => {
+      await mkdir(join(bucket, "backups", folder));
+      const text = typeof content === "string" ? content : JSON.stringify(content);
+      await writeFile(join(bucket, "backups", folder, "velero-backup.json"), text);
+    };
+    const stored = (name: string, status: object): object => ({
+      apiVersion: "velero.io/v1",
+      kind: "Backup",
+      metadata: { name, ownerReferences: [{ kind: "Schedule", name: "x", uid: "y" }] },
+      status,
+    });
+    await put("zz-running", stored("zz-running", { phase: "InProgress" }));
+    await put("zz-queued", stored("zz-queued", { phase: "Queued" }));
+    const later = { phase: "Finalizing", expiration: "2099-01-01T00:00:00Z" };
+    await put("zz-finalizing", stored("zz-finalizing", later));
+    await put("zz-renamed", stored("another", { phase: "Completed" }));
+    await put("zz-broken", "{");
+    await put("zz-typed", stored("zz-typed", { phase: "Completed", errors: "many" }));
+    await put("Not_A_Name", stored("Not_A_Name", { phase: "Completed" }));
+    await put("zzz-least", stored("zzz-least", { phase: "Failed" }));
+    await locate();
+    const least = await eventually("the last of them", () => backup("zzz-least"));
+    expect(least.metadata.ownerReferences).toBeUndefined();
+    await server.context.environment.sleep(1200);
+    expect(await server.names(VELERO.backups)).toEqual([...KEPT, "zzz-least"].toSorted());
   });
 });
 

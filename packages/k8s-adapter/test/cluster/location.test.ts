@@ -1,7 +1,7 @@
-import { mkdtemp, rm } from "node:fs/promises";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { generateKeyPairSync } from "node:crypto";
 import { parseBlobId, systemEnvironment } from "@varve/core";
+import { startAzurite } from "@varve/testenv/azurite.ts";
+import { startFakeGcs } from "@varve/testenv/fake-gcs.ts";
 import { cluster } from "@varve/testenv/kube-cluster.ts";
 import { kubectl } from "@varve/testenv/kube.ts";
 import { startVersitygw } from "@varve/testenv/s3-servers.ts";
@@ -22,11 +22,9 @@ const server = await startLocationServer(
   [...locationControllers(), ...downloadControllers({ version: "v0.1.0", plugins })],
   { settings },
 );
-const folder = await mkdtemp(join(tmpdir(), "varve-location-"));
 afterAll(async () => {
   await server[Symbol.asyncDispose]();
   await s3.stop();
-  await rm(folder, { recursive: true, force: true });
 });
 const { kube, namespace, context } = server;
 
@@ -152,6 +150,52 @@ describe("a backup storage location", () => {
     const opening = context.locations.open("nowhere");
     await expect(opening).rejects.toMatchObject({ code: "invalid-argument" });
     await second.backupFiles("b").delete(file);
+  });
+});
+
+describe("claim 40: other providers", () => {
+  const check = async (name: string): Promise<void> => {
+    await inPhase(name, "Available");
+    await using location = await context.locations.open(name);
+    const store = location.backupFiles("b");
+    await store.put(parseBlobId("b-logs.gz"), [Uint8Array.of(1, 2)]);
+    const folders: string[] = [];
+    for await (const folder of location.bucket.folders(`${location.prefix}backups/`)) {
+      folders.push(folder);
+    }
+    expect(folders).toEqual(["b"]);
+    expect([...(await store.get(parseBlobId("b-logs.gz")))]).toEqual([1, 2]);
+  };
+
+  test("Azure, with the account's key", async () => {
+    await using azurite = await startAzurite();
+    await azurite.createContainer("backups");
+    await server.secret("azure", { cloud: `AZURE_STORAGE_ACCOUNT_ACCESS_KEY=${azurite.key}\n` });
+    const credential = { name: "azure", key: "cloud" };
+    const config = { storageAccount: "varvetest", storageAccountURI: azurite.endpoint };
+    await locate("azure", { prefix: "p" }, { provider: "velero.io/azure", config, credential });
+    await check("azure");
+    await using location = await context.locations.open("azure");
+    const url = await location.bucket.readUrl("p/backups/b/b-logs.gz", { seconds: 60 });
+    expect([...new Uint8Array(await (await fetch(url)).arrayBuffer())]).toEqual([1, 2]);
+    await kube.delete(VELERO.backupStorageLocations, { namespace, name: "azure" });
+  });
+
+  test("Google, with the key of a service account", async () => {
+    await using gcs = await startFakeGcs();
+    await gcs.createBucket("backups");
+    const { privateKey } = generateKeyPairSync("rsa", { modulusLength: 2048 });
+    const account = {
+      type: "service_account",
+      client_email: "varve@project.iam.gserviceaccount.com",
+      private_key: privateKey.export({ type: "pkcs8", format: "pem" }).toString(),
+    };
+    await server.secret("gcp", { cloud: JSON.stringify(account) });
+    const credential = { name: "gcp", key: "cloud" };
+    const config = { storeEndpoint: gcs.endpoint };
+    await locate("gcp", { prefix: "p" }, { provider: "gcp", config, credential });
+    await check("gcp");
+    await kube.delete(VELERO.backupStorageLocations, { namespace, name: "gcp" });
   });
 });
 
