@@ -193,6 +193,22 @@ describe("what is wrong is named, and nothing is half made:", () => {
     expect(JSON.stringify(left)).not.toContain("y/");
   });
 
+  test("a service that is out of order, after a few attempts, and nothing is saved", async () => {
+    await using proxy = await startFaultProxy({
+      target: s3.endpoint,
+      faults: { rates: { "error-503": 1 } },
+    });
+    const config = ["--config-file", cli.path("config/order.config")];
+    const connect = [...config, "repository", "connect", ...place("laptop/", proxy.endpoint)];
+    const { status, stderr } = await cli.run(connect, { env: keys });
+    expect({ status, last: stderr.trimEnd().split("\n").at(-1) }).toMatchObject({
+      status: 1,
+      last: expect.stringContaining("[storage-failed]") as string,
+    });
+    expect(proxy.counts.requests).toBe(4);
+    expect(existsSync(cli.path("config/order.config"))).toBe(false);
+  });
+
   test("a key that may read and not write", async () => {
     const only = ({ operation }: { operation: string }): boolean => operation === "PUT";
     const faults = { rates: { forbidden: 1 }, only };

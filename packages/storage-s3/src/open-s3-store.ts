@@ -26,7 +26,7 @@ export const DEFAULT_REGION = "us-east-1";
 
 /**
  * Opens a bucket, which must exist: reads `.storageconfig`, which need not, and unless told asks whether the bucket
- * has object lock, both at once; leaves nothing behind. Throws `invalid-argument` (options that make no sense, wrong
+ * has object lock, both at once; leaves nothing behind. Tries nothing twice: core's `withRetries` does. Throws `invalid-argument` (options that make no sense, wrong
  * region), `access-denied` (wrong key, expired token, missing permission), `storage-failed` (no such bucket, no
  * connection, a clock that is off), `corrupt` (`.storageconfig`) and `unsupported` (a point in time of a bucket that
  * keeps no versions).
@@ -73,17 +73,14 @@ async function openStore(
   endpoint: S3Endpoint,
 ): Promise<BlobStore> {
   const { pointInTimeMs, readOnly = false, signal } = options;
-  const again = <T>(work: () => Promise<T>): Promise<T> => retryOpening(bucket, { signal, work });
   if (pointInTimeMs !== undefined) {
-    await again(() => requireVersions(bucket, { signal }));
+    await requireVersions(bucket, { signal });
     return new S3PointInTimeStore(bucket, { pointInTimeMs });
   }
   const asksForLock = options.objectLock === undefined && !readOnly;
   const [stored, objectLock] = await Promise.all([
-    again(() => readStorageConfig(bucket, { signal })),
-    asksForLock
-      ? again(() => hasObjectLock(bucket, { signal }))
-      : (options.objectLock ?? false) !== false,
+    readStorageConfig(bucket, { signal }),
+    asksForLock ? hasObjectLock(bucket, { signal }) : (options.objectLock ?? false) !== false,
   ]);
   const features = new Set<StoreFeature>();
   if (options.putIfAbsent ?? endpoint.isAmazon) {
@@ -134,25 +131,5 @@ async function hasObjectLock(bucket: S3Bucket, { signal }: CallOptions): Promise
       return false; // there is no such configuration
     }
     throw error;
-  }
-}
-
-const ATTEMPTS = 4;
-const FIRST_DELAY_MS = 200;
-
-/** A store is not open yet when it is opened, so that `retryStore` cannot help. */
-async function retryOpening<T>(
-  { environment }: S3Bucket,
-  { signal, work }: CallOptions & { readonly work: () => Promise<T> },
-): Promise<T> {
-  for (let attempt = 1; ; attempt++) {
-    try {
-      return await work();
-    } catch (error) {
-      if (!isVarveError(error) || !error.retryable || attempt === ATTEMPTS) {
-        throw error;
-      }
-      await environment.sleep(FIRST_DELAY_MS * 2 ** (attempt - 1), { signal });
-    }
   }
 }
