@@ -72,8 +72,8 @@ for (const server of servers) {
     test("a silent server is given up on, and so is one that drips for ever", async () => {
       await using proxy = await startFaultProxy({ target: server.endpoint });
       const options = { ...serverOptions(server, "bucket"), endpoint: proxy.endpoint };
-      await using impatient = await openS3Store({ ...options, timeouts: { idleMs: 100 } });
-      await using hurried = await openS3Store({ ...options, timeouts: { requestMs: 100 } });
+      await using impatient = await openS3Store({ ...options, timeouts: { idleMs: 1_000 } });
+      await using hurried = await openS3Store({ ...options, timeouts: { requestMs: 1_000 } });
       proxy.setFaults({ rates: { hang: 1 } });
       for (const store of [impatient, hurried]) {
         await expect(store.get(A)).rejects.toMatchObject({
