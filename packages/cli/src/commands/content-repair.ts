@@ -108,9 +108,9 @@ function printReport(report: RepairContentsReport, { commit, json }: RepairOptio
   }
   const healed = commit ? "healed" : "can be healed";
   printLine(
-    `${counted(damaged, "content")} damaged; ${fromMirror} ${healed} from the mirror, ${fromSource} from files; ${unhealed.length} paths and snapshots are not whole`,
+    `${counted(damaged, "content")} damaged; ${fromMirror} ${healed} from the mirror, ${fromSource} from files, ${report.corrected} by error correction; ${unhealed.length} paths and snapshots are not whole`,
   );
-  if (!commit && fromMirror + fromSource > 0) {
+  if (!commit && fromMirror + fromSource + report.corrected > 0) {
     printLine("nothing was changed: add --commit to do it");
   }
 }

@@ -1,3 +1,4 @@
+import { equalBytes } from "../base/bytes.ts";
 import { VarveError } from "../base/errors.ts";
 import type { OpenOptions, RandomBytes } from "../crypto/crypto.ts";
 import type { Crypto } from "../crypto/registry.ts";
@@ -19,6 +20,8 @@ export interface Sealer {
   sealInto(target: Uint8Array, plain: Uint8Array, iv: Uint8Array): void;
   /** Undoes `seal`. Throws `corrupt`. */
   open(sealed: Uint8Array, iv: Uint8Array, options?: OpenOptions): Uint8Array;
+  /** What was sealed, where error correction finds it changed; nothing where it is as it was. Throws `corrupt` for what is beyond it. */
+  corrected(sealed: Uint8Array): Uint8Array | undefined;
   /** Bytes that `seal` makes of `length` bytes. */
   sealedLength(length: number): number;
 }
@@ -44,6 +47,7 @@ export function createSealer(
       seal: (plain, iv) => cipher.seal(plain, iv),
       sealInto: (target, plain, iv) => cipher.sealInto(target, plain, iv),
       open: (sealed, iv, options) => cipher.open(sealed, iv, options),
+      corrected: () => undefined,
       sealedLength: (length) => length + cipher.overhead,
     };
   }
@@ -52,6 +56,10 @@ export function createSealer(
     seal: (plain, iv) => ecc.encode(cipher.seal(plain, iv)),
     sealInto: (target, plain, iv) => target.set(ecc.encode(cipher.seal(plain, iv))),
     open: (sealed, iv) => cipher.open(ecc.decode(sealed), iv, { inPlace: true }),
+    corrected: (sealed) => {
+      const whole = ecc.encode(ecc.decode(sealed));
+      return equalBytes(whole, sealed) ? undefined : whole;
+    },
     sealedLength: (length) => ecc.encodedLength(length + cipher.overhead),
   };
 }

@@ -9,8 +9,10 @@ import {
   tree,
   type TestRepository,
 } from "../../test/upload-fixture.ts";
+import { openFileSystemStore } from "../blob/filesystem-store.ts";
 import { createMemoryStore } from "../blob/memory-store.ts";
 import type { BlobStore } from "../blob/store.ts";
+import { openRepository } from "../repository/open-repository.ts";
 import { seededEnvironment } from "../testing/seeded-environment.ts";
 import { upload } from "../upload/upload.ts";
 import { verify } from "../verify/verify.ts";
@@ -133,4 +135,27 @@ describe("from the files", () => {
     };
     await expect(repair({ ...made, store }, {})).rejects.toThrow(/network is down/);
   });
+});
+
+test("what error correction makes whole is stored anew", async () => {
+  const path = new URL("../../test/golden/fixtures/v3-ecc-deflate", import.meta.url).pathname;
+  const golden = await openFileSystemStore(path, { readOnly: true });
+  const environment = seededEnvironment({ seed: 1 });
+  const store = createMemoryStore({ environment });
+  for (const id of await blobIds(golden)) {
+    await store.put(id, [await golden.get(id)]);
+  }
+  const options = { password: "small 5", environment };
+  await using repository = await openRepository(store, options);
+  const infos = [...repository.contents.entries()];
+  for (const info of infos) {
+    await damageContent(store, info);
+  }
+  const [index = expect.fail()] = await blobIds(store, "xn");
+  await changeBlob(store, index, (bytes) => bytes.map((byte, at) => (at === 9 ? byte ^ 1 : byte)));
+  const told = await repairContents(repository, { commit: false });
+  expect(told).toMatchObject({ damaged: 0, corrected: infos.length + 1 });
+  expect(await repairContents(repository, { commit: true })).toEqual(told);
+  expect(await repairContents(repository, { commit: true })).toMatchObject({ corrected: 0 });
+  expect(await store.get(index)).toEqual(await golden.get(index));
 });

@@ -13,6 +13,7 @@ import { affectedPaths } from "../verify/affected-paths.ts";
 import type { Damage } from "../verify/damage.ts";
 import type { Findings, Reason } from "../verify/structure.ts";
 import { checkContents } from "../verify/verify-contents.ts";
+import { correctErrors } from "./correct-errors.ts";
 import { piecesOfFile } from "./pieces-of-file.ts";
 
 /**
@@ -41,6 +42,8 @@ export interface RepairContentsCounts {
   /** Those of them that the mirror has, and that files still have. */
   readonly fromMirror: number;
   readonly fromSource: number;
+  /** Contents and index blobs that error correction makes whole, and that are stored anew. */
+  readonly corrected: number;
 }
 
 export interface RepairContentsReport extends RepairContentsCounts {
@@ -82,7 +85,7 @@ export async function repairContents(
 }
 
 class Repair {
-  readonly counts = { damaged: 0, fromMirror: 0, fromSource: 0 };
+  readonly counts = { damaged: 0, fromMirror: 0, fromSource: 0, corrected: 0 };
   readonly #repository: Repository;
   readonly #options: RepairContentsOptions & { readonly sealer: Sealer };
   readonly #bad = new Map<ContentId, Reason>();
@@ -103,6 +106,12 @@ class Repair {
     const { damaged } = await checkContents(this.#repository, { readFraction, parallel, signal });
     for (const { content, code, message } of damaged) {
       this.#add(content, { code, message });
+    }
+    if (this.#repository.format.ecc !== undefined && readFraction > 0) {
+      this.counts.corrected = await correctErrors(this.#repository, this.#options);
+      if (commit) {
+        await this.#repository.flush({ signal }); // or their packs would be missed
+      }
     }
     for (;;) {
       const before = this.#healed.size;
