@@ -136,7 +136,9 @@ export async function cleanUpLegacyIndexes(
         tally.bytes += blob.size;
       }
     }
-    done.push(id);
+    if (!compaction.inputs.some((input) => stored.has(input))) {
+      done.push(id); // else one of them would be live again
+    }
   }
   if (done.length > 0) {
     const plain = encodeJson({
