@@ -117,6 +117,21 @@ describe("a repository in a container", () => {
     expect(said + status + cli.read("config/azure.config")).not.toContain(azure.key);
   });
 
+  test("is mirrored from a bucket, and back into one", async () => {
+    const env = { ...keys, AZURE_STORAGE_KEY: azure.key };
+    const mirror = ["azure", "--container=box", "--prefix=mirror/"];
+    const where = ["--storage-account", azure.account, "--endpoint", azure.endpoint];
+    const sync = ["repository", "sync-to"];
+    const first = await cli.json<{ copiedBlobs: number }>([...sync, ...mirror, ...where], { env });
+    expect(first.copiedBlobs).toBeGreaterThan(4);
+    const other = ["--config-file", cli.path("config/azure-mirror.config")];
+    await cli.ok([...other, "repository", "connect", ...mirror, ...where], { env });
+    const back = await cli.json<object>([...other, ...sync, ...place("from-azure/")], { env });
+    expect(back).toMatchObject({ copiedBlobs: first.copiedBlobs, inSync: 0 });
+    const verify = [...other, "snapshot", "verify", "--verify-files-percent=100"];
+    expect(await cli.ok(verify, { env })).toContain("no damage found");
+  });
+
   test("is not opened with a key that is wrong, which is not shown", async () => {
     const wrong = Buffer.from("a key of somebody else").toString("base64");
     const connect = ["--config-file", cli.path("config/none.config"), "repository", "connect"];
