@@ -1,22 +1,10 @@
-import { compareBytes } from "../base/bytes.ts";
-import { VarveError } from "../base/errors.ts";
 import type { BlobId } from "../blob/store.ts";
-import { type ContentId, type ContentPrefix, hexDigit } from "./content-id.ts";
+import type { ContentId, ContentPrefix } from "./content-id.ts";
 import type { ContentInfo } from "./content-info.ts";
-import { EntryFormats } from "./entry-formats.ts";
 import type { EntryTable } from "./entry-table.ts";
-import { parseIndex } from "./index-file.ts";
-import {
-  type EntryFields,
-  emptyFields,
-  infoOf,
-  requireReadable,
-  requireStorable,
-} from "./index-layout.ts";
-import { PackNames } from "./pack-names.ts";
-import { PackNeeds } from "./pack-needs.ts";
-import { type ScratchFile, Slabs } from "./slabs.ts";
-import { RefTable, spread } from "./ref-table.ts";
+import { PackedContentIndex } from "./packed-content-index.ts";
+import type { PackNeeds } from "./pack-needs.ts";
+import type { ScratchFile } from "./slabs.ts";
 
 /**
  * The merged look-up over all index files of a repository (spec §4.2): what a writer asks for every chunk it cuts.
@@ -29,6 +17,8 @@ export interface ContentIndex extends EntryTable {
    * another size than those already here.
    */
   addFile(bytes: Uint8Array): void;
+  /** About so many contents will come: under a bound, the table is made for them at once. */
+  expect(count: number): void;
   /** Merges one entry. Throws `invalid-argument` for numbers that no index holds, else like `addFile`. */
   addEntry(info: ContentInfo): void;
   /** The winning entry, deleted or not. Throws `format-unsupported` for one under an encryption key of its own. */
@@ -37,6 +27,15 @@ export interface ContentIndex extends EntryTable {
   has(id: ContentId): boolean;
   /** Whether the content can be referred to: present, not deleted, readable, in a pack that is long enough. Allocates nothing. */
   isLive(id: ContentId): boolean;
+  /** The content's number in {@link EntryTable}, which it keeps; -1 for what `get` does not give. Allocates nothing. */
+  refOf(id: ContentId): number;
+  /** The winning entry, as `get` gives it, of a number that `refOf` gave. */
+  infoAt(ref: number): ContentInfo;
+  /** The number of its pack, below `packCount`; of packs with names see {@link EntryTable.packName}. */
+  packAt(ref: number): number;
+  readonly packCount: number;
+  /** By the pack's number: bytes of its live entries; and whether any entry, deleted or not, names it. Hidden ones do not count. */
+  packUse(): PackUse;
   /** Winning entries in no particular order, live ones only unless `deleted`; `prefix` "" means those without. */
   entries(options?: { prefix?: ContentPrefix; deleted?: boolean }): Iterable<ContentInfo>;
   /** From now on, entries that were deleted at this Unix second or before do not exist (spec §4.6). 0 hides none. */
@@ -62,8 +61,13 @@ export interface LostContents {
   readonly shortPacks: number;
 }
 
-/** What an index may hold in memory, and where the rest lies; the table of references stays, 14 bytes a content. */
-interface IndexBound {
+export interface PackUse {
+  readonly liveBytes: Float64Array;
+  readonly isNamed: Uint8Array;
+}
+
+/** What an index may hold in memory, and where the rest lies; the table of references stays, 5 to 8 bytes a content. */
+export interface IndexBound {
   readonly maxBytes: number;
   /** Stays the caller's. */
   readonly scratch: ScratchFile;
@@ -75,425 +79,4 @@ interface IndexBound {
  */
 export function createContentIndex(bound?: IndexBound): ContentIndex {
   return new PackedContentIndex(bound);
-}
-
-/** Records of a slab: 160 KB when all stay in memory; 10 KB, less than a disk reads at once, when they come and go. */
-const SLAB_BITS = 12;
-const BOUND_SLAB_BITS = 8;
-/** The table grows into a copy of itself. */
-const TABLE_GROWTH = 1.75;
-/** The least part of a bound that is for records. */
-const RECORD_FRACTION = 1 / 8;
-// A record is the hash in words of four bytes, then these words.
-const TIME = 0; // low 32 bits of the timestamp
-const PLACE = 1; // bit 31 deleted, bits 0-30 pack offset
-const PACKED = 2;
-const ORIGINAL = 3;
-const PACK = 4;
-const META = 5; // bits 24-31 prefix, 16-23 timestamp bits 32-39, 0-15 format
-const VALUE_WORDS = 6;
-
-class PackedContentIndex implements ContentIndex {
-  /** 0 until the first entry decides. */
-  #keySize = 0;
-  #hashWords = 0;
-  readonly #slabs: Slabs;
-  readonly #slabBits: number;
-  readonly #maxBytes: number;
-  #count = 0;
-  readonly #table = new RefTable();
-  readonly #packs = new PackNames();
-  readonly #formats = new EntryFormats();
-  #watermark = 0;
-  // The key that is looked for, and the entry that is written or read: reused, so that look-ups allocate nothing.
-  #key = new Uint32Array(0);
-  #prefix = 0;
-  readonly #fields: EntryFields = emptyFields();
-  /** By number: packs that are shorter than their entries say. */
-  #packSizes: ReadonlyMap<number, number> = new Map();
-  readonly #hashOf = (ref: number): number => {
-    const slab = this.#slabOf(ref);
-    const base = this.#baseOf(ref);
-    return hashOfKey(slab[base] as number, this.#word(slab, base, META) >>> 24); // a record has a hash
-  };
-
-  constructor(bound: IndexBound | undefined) {
-    this.#slabs = new Slabs(bound?.scratch);
-    this.#slabBits = bound === undefined ? SLAB_BITS : BOUND_SLAB_BITS;
-    this.#maxBytes = bound?.maxBytes ?? Number.POSITIVE_INFINITY;
-  }
-
-  get count(): number {
-    return this.#count;
-  }
-
-  get keySize(): number {
-    return this.#keySize;
-  }
-
-  get watermarkSeconds(): number {
-    return this.#watermark;
-  }
-
-  get memoryBytes(): number {
-    return this.#slabs.memoryBytes + this.#table.memoryBytes + this.#packs.memoryBytes;
-  }
-
-  addFile(bytes: Uint8Array): void {
-    const file = parseIndex(bytes);
-    if (file.count === 0) {
-      return;
-    }
-    this.#requireKeySize(file.keySize);
-    const packs = Uint32Array.from({ length: file.packCount }, (_, pack) =>
-      this.#packs.intern(file.packName(pack)),
-    );
-    const fields = this.#fields;
-    for (let position = 0; position < file.count; position++) {
-      file.readFields(position, fields);
-      fields.pack = packs[fields.pack] as number; // parseIndex has checked it
-      this.#readKeyBytes(bytes, file.keyOffset(position));
-      this.#merge();
-    }
-  }
-
-  addEntry(info: ContentInfo): void {
-    requireStorable(info);
-    this.#requireKeySize(1 + Math.floor(info.id.length / 2));
-    this.#readKeyText(info.id);
-    const fields = this.#fields;
-    fields.timestampSeconds = info.timestampSeconds;
-    fields.deleted = info.deleted;
-    fields.packOffset = info.packOffset;
-    fields.packedLength = info.packedLength;
-    fields.originalLength = info.originalLength;
-    fields.pack = this.#packs.intern(info.packBlobId);
-    fields.compressionHeaderId = info.compressionHeaderId;
-    fields.formatVersion = info.formatVersion;
-    fields.encryptionKeyId = info.encryptionKeyId ?? 0;
-    this.#merge();
-  }
-
-  get(id: ContentId): ContentInfo | undefined {
-    const ref = this.#findId(id);
-    if (ref < 0) {
-      return undefined;
-    }
-    this.readEntry(ref, this.#fields);
-    requireReadable(id, this.#fields.encryptionKeyId);
-    return infoOf(id, this.#fields, this.#packs.name(this.#fields.pack));
-  }
-
-  has(id: ContentId): boolean {
-    return this.#findId(id) >= 0;
-  }
-
-  isLive(id: ContentId): boolean {
-    const ref = this.#findId(id);
-    if (ref < 0) {
-      return false;
-    }
-    return this.#isUsable(ref) && !this.#isLost(ref);
-  }
-
-  packNeeds(): PackNeeds {
-    const ends = new Float64Array(this.#packs.count);
-    for (let ref = 0; ref < this.#count; ref++) {
-      if (this.#isUsable(ref)) {
-        const pack = this.#word(this.#slabOf(ref), this.#baseOf(ref), PACK);
-        // At least 1: a pack of empty contents must be there too.
-        ends[pack] = Math.max(ends[pack] as number, this.#endOf(ref), 1); // pack < count
-      }
-    }
-    return new PackNeeds(this.#packs, ends);
-  }
-
-  setPackSizes(sizes: ReadonlyMap<BlobId, number>): void {
-    this.#packSizes = new Map(Array.from(sizes, ([id, size]) => [this.#packs.intern(id), size]));
-  }
-
-  lost(): LostContents {
-    const packs = new Set<number>();
-    let contents = 0;
-    for (let ref = 0; this.#packSizes.size > 0 && ref < this.#count; ref++) {
-      if (this.#isUsable(ref) && this.#isLost(ref)) {
-        contents += 1;
-        packs.add(this.#word(this.#slabOf(ref), this.#baseOf(ref), PACK));
-      }
-    }
-    const missingPacks = [...packs].filter((pack) => this.#packSizes.get(pack) === -1).length;
-    return { contents, missingPacks, shortPacks: packs.size - missingPacks };
-  }
-
-  *entries(
-    options: { prefix?: ContentPrefix; deleted?: boolean } = {},
-  ): Generator<ContentInfo, void, undefined> {
-    const prefix = options.prefix === undefined ? undefined : prefixCode(options.prefix);
-    for (let ref = 0; ref < this.#count; ref++) {
-      const slab = this.#slabOf(ref);
-      const base = this.#baseOf(ref);
-      const deleted = this.#word(slab, base, PLACE) >= 2 ** 31;
-      const recordPrefix = this.#word(slab, base, META) >>> 24;
-      if (
-        (prefix !== undefined && recordPrefix !== prefix) ||
-        (deleted && (options.deleted !== true || this.#isHidden(ref)))
-      ) {
-        continue;
-      }
-      this.readEntry(ref, this.#fields);
-      yield infoOf(this.idAt(ref), this.#fields, this.#packs.name(this.#fields.pack));
-    }
-  }
-
-  setWatermark(seconds: number): void {
-    this.#watermark = seconds;
-  }
-
-  #requireKeySize(keySize: number): void {
-    if (this.#keySize === 0) {
-      this.#keySize = keySize;
-      this.#hashWords = Math.ceil((keySize - 1) / 4);
-      this.#key = new Uint32Array(this.#hashWords);
-    } else if (this.#keySize !== keySize) {
-      throw new VarveError(
-        "corrupt",
-        `index: keys of ${keySize} bytes among keys of ${this.#keySize} bytes`,
-      );
-    }
-  }
-
-  #readKeyBytes(bytes: Uint8Array, offset: number): void {
-    this.#prefix = bytes[offset] as number; // the caller's key has the size that was required
-    this.#key.fill(0);
-    for (let index = 0; index < this.#keySize - 1; index++) {
-      const byte = bytes[offset + 1 + index] as number;
-      this.#key[index >>> 2] = ((this.#key[index >>> 2] as number) << 8) | byte;
-    }
-  }
-
-  /** False when the id has another size than those here. */
-  #readKeyText(id: ContentId): boolean {
-    const start = id.length % 2;
-    if (this.#keySize === 0 || id.length - start !== (this.#keySize - 1) * 2) {
-      return false;
-    }
-    this.#prefix = start === 0 ? 0 : id.charCodeAt(0);
-    let word = 0;
-    for (let index = start; index < id.length; index++) {
-      word = (word << 4) | hexDigit(id.charCodeAt(index));
-      const digits = index - start + 1;
-      if (digits % 8 === 0 || index + 1 === id.length) {
-        this.#key[(digits - 1) >>> 3] = word;
-        word = 0;
-      }
-    }
-    return true;
-  }
-
-  #findId(id: ContentId): number {
-    const ref = this.#readKeyText(id) ? this.#find() : -1;
-    return ref >= 0 && this.#isHidden(ref) ? -1 : ref;
-  }
-
-  #find(): number {
-    const hash = hashOfKey(this.#key[0] as number, this.#prefix); // a key has a hash
-    for (let slot = this.#table.slotOf(hash); ; slot = this.#table.next(slot)) {
-      const ref = this.#table.at(slot);
-      if (ref < 0 || this.#hasKey(ref)) {
-        return ref;
-      }
-    }
-  }
-
-  #hasKey(ref: number): boolean {
-    const slab = this.#slabOf(ref);
-    const base = this.#baseOf(ref);
-    for (let index = 0; index < this.#hashWords; index++) {
-      if (slab[base + index] !== this.#key[index]) {
-        return false;
-      }
-    }
-    return this.#word(slab, base, META) >>> 24 === this.#prefix;
-  }
-
-  /** Merges the entry in `#fields` under the key in `#key`. */
-  #merge(): void {
-    const known = this.#find();
-    if (known >= 0) {
-      if (this.#winsOver(known)) {
-        this.#writeRecord(known);
-      }
-      return;
-    }
-    const ref = this.#count;
-    if (ref === this.#slabs.count << this.#slabBits) {
-      this.#makeRoom();
-      this.#slabs.add((this.#hashWords + VALUE_WORDS) << this.#slabBits);
-    }
-    this.#writeRecord(ref);
-    this.#count += 1;
-    this.#table.insert(ref, this.#hashOf);
-  }
-
-  /** For records, beside what must stay. */
-  #makeRoom(): void {
-    const room = this.#maxBytes - this.#table.memoryBytes * TABLE_GROWTH - this.#packs.memoryBytes;
-    if (room < this.#maxBytes * RECORD_FRACTION) {
-      throw new VarveError(
-        "invalid-argument",
-        `an index of more than ${this.#count} contents does not fit under the ceiling on memory, of which it may take ${Math.floor(this.#maxBytes / 2 ** 20)} MiB`,
-      );
-    }
-    this.#slabs.room = room;
-  }
-
-  /** Spec §4.2, as {@link winsOver} has it, between `#fields` and a record. */
-  #winsOver(ref: number): boolean {
-    const slab = this.#slabOf(ref);
-    const base = this.#baseOf(ref);
-    const time = this.#timeOf(slab, base);
-    const deleted = this.#word(slab, base, PLACE) >= 2 ** 31;
-    const pack = this.#word(slab, base, PACK);
-    const fields = this.#fields;
-    if (fields.timestampSeconds !== time) {
-      return fields.timestampSeconds > time;
-    }
-    if (fields.deleted !== deleted) {
-      return deleted;
-    }
-    return fields.pack !== pack && this.#packs.name(fields.pack) > this.#packs.name(pack);
-  }
-
-  #writeRecord(ref: number): void {
-    const fields = this.#fields;
-    const slab = this.#slabs.change(ref >>> this.#slabBits);
-    const base = this.#baseOf(ref);
-    slab.set(this.#key, base);
-    const value = base + this.#hashWords;
-    const timeHigh = Math.floor(fields.timestampSeconds / 2 ** 32);
-    slab[value + TIME] = fields.timestampSeconds % 2 ** 32;
-    slab[value + PLACE] = fields.packOffset + (fields.deleted ? 2 ** 31 : 0);
-    slab[value + PACKED] = fields.packedLength;
-    slab[value + ORIGINAL] = fields.originalLength;
-    slab[value + PACK] = fields.pack;
-    slab[value + META] = (this.#prefix << 24) | (timeHigh << 16) | this.#formats.numberOf(fields);
-  }
-
-  readEntry(ref: number, fields: EntryFields): void {
-    const slab = this.#slabOf(ref);
-    const base = this.#baseOf(ref);
-    const place = this.#word(slab, base, PLACE);
-    fields.timestampSeconds = this.#timeOf(slab, base);
-    fields.deleted = place >= 2 ** 31;
-    fields.packOffset = place % 2 ** 31;
-    fields.packedLength = this.#word(slab, base, PACKED);
-    fields.originalLength = this.#word(slab, base, ORIGINAL);
-    fields.pack = this.#word(slab, base, PACK);
-    this.#formats.read(this.#word(slab, base, META) & 0xffff, fields);
-  }
-
-  copyKey(ref: number, target: Uint8Array, offset: number): void {
-    const slab = this.#slabOf(ref);
-    const base = this.#baseOf(ref);
-    target[offset] = this.#word(slab, base, META) >>> 24;
-    for (let index = 0; index < this.#keySize - 1; index++) {
-      target[offset + 1 + index] = this.#hashByte(slab, base, index);
-    }
-  }
-
-  keyHead(ref: number): number {
-    const slab = this.#slabOf(ref);
-    const base = this.#baseOf(ref);
-    let head = this.#word(slab, base, META) >>> 24;
-    for (let index = 0; index < 3; index++) {
-      head = (head << 8) | (index < this.#keySize - 1 ? this.#hashByte(slab, base, index) : 0);
-    }
-    return head >>> 0;
-  }
-
-  compareKeys(a: number, b: number): number {
-    const keys = [a, b].map((ref) => {
-      const key = new Uint8Array(this.#keySize);
-      this.copyKey(ref, key, 0);
-      return key;
-    });
-    return compareBytes(keys[0] as Uint8Array, keys[1] as Uint8Array); // two in, two out
-  }
-
-  /** A hash whose length is no multiple of four has fewer bytes in its last word. */
-  #hashByte(slab: Uint32Array, base: number, index: number): number {
-    const inWord = Math.min(4, this.#keySize - 1 - (index & ~3));
-    return ((slab[base + (index >>> 2)] as number) >>> ((inWord - 1 - (index & 3)) * 8)) & 255; // within the record
-  }
-
-  packName(pack: number): BlobId {
-    return this.#packs.name(pack);
-  }
-
-  idAt(ref: number): ContentId {
-    const slab = this.#slabOf(ref);
-    const base = this.#baseOf(ref);
-    const prefix = this.#word(slab, base, META) >>> 24;
-    let text = prefix === 0 ? "" : String.fromCharCode(prefix);
-    let digits = (this.#keySize - 1) * 2;
-    for (let index = 0; index < this.#hashWords; index++, digits -= 8) {
-      const word = slab[base + index] as number; // within the record
-      text += word.toString(16).padStart(Math.min(8, digits), "0");
-    }
-    return text as ContentId; // it came in as one
-  }
-
-  /** Neither deleted nor under a key that nobody has. */
-  #isUsable(ref: number): boolean {
-    const slab = this.#slabOf(ref);
-    const base = this.#baseOf(ref);
-    const format = this.#formats.at(this.#word(slab, base, META) & 0xffff);
-    return this.#word(slab, base, PLACE) < 2 ** 31 && format?.encryptionKeyId === 0;
-  }
-
-  #isLost(ref: number): boolean {
-    if (this.#packSizes.size === 0) {
-      return false;
-    }
-    const size = this.#packSizes.get(this.#word(this.#slabOf(ref), this.#baseOf(ref), PACK));
-    return size !== undefined && size < this.#endOf(ref);
-  }
-
-  /** Where the content ends in its pack. */
-  #endOf(ref: number): number {
-    const slab = this.#slabOf(ref);
-    const base = this.#baseOf(ref);
-    return (this.#word(slab, base, PLACE) % 2 ** 31) + this.#word(slab, base, PACKED);
-  }
-
-  #isHidden(ref: number): boolean {
-    const slab = this.#slabOf(ref);
-    const base = this.#baseOf(ref);
-    return this.#word(slab, base, PLACE) >= 2 ** 31 && this.#timeOf(slab, base) <= this.#watermark;
-  }
-
-  #timeOf(slab: Uint32Array, base: number): number {
-    const high = (this.#word(slab, base, META) >>> 16) & 0xff;
-    return high * 2 ** 32 + this.#word(slab, base, TIME);
-  }
-
-  #slabOf(ref: number): Uint32Array {
-    return this.#slabs.at(ref >>> this.#slabBits);
-  }
-
-  #baseOf(ref: number): number {
-    return (ref & ((1 << this.#slabBits) - 1)) * (this.#hashWords + VALUE_WORDS);
-  }
-
-  #word(slab: Uint32Array, base: number, word: number): number {
-    return slab[base + this.#hashWords + word] as number; // within the record
-  }
-}
-
-function hashOfKey(firstWord: number, prefix: number): number {
-  return spread(firstWord ^ Math.imul(prefix, 0x9e3779b1));
-}
-
-function prefixCode(prefix: ContentPrefix): number {
-  return prefix === "" ? 0 : prefix.charCodeAt(0);
 }

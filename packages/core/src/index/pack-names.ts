@@ -1,7 +1,7 @@
 import { fromUtf8 } from "../base/bytes.ts";
 import { assert } from "../base/errors.ts";
 import type { BlobId } from "../blob/store.ts";
-import { RefTable, spread } from "./ref-table.ts";
+import { FREE, RefTable, spread } from "./ref-table.ts";
 
 const SLAB_BYTES = 64 * 1024;
 const MAX_NAME_LENGTH = 255;
@@ -38,8 +38,8 @@ export class PackNames {
   find(name: BlobId): number {
     const hash = hashText(name);
     for (let slot = this.#table.slotOf(hash); ; slot = this.#table.next(slot)) {
-      const ref = this.#table.at(slot);
-      if (ref < 0 || this.#equals(ref, name)) {
+      const ref = this.#table.match(slot, hash);
+      if (ref === FREE || (ref >= 0 && this.#equals(ref, name))) {
         return ref;
       }
     }

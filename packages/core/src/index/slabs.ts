@@ -58,19 +58,27 @@ export class Slabs {
   /** One more, of zeros. */
   add(words: number): void {
     this.#slabBytes = words * 4;
+    const slab = this.#takeBuffer().fill(0);
     this.#changed.add(this.#resident.length);
-    this.#resident.push(new Uint32Array(words));
+    this.#resident.push(slab);
     this.#recent.push(1);
     this.#residentCount += 1;
-    this.#shrink(this.count - 1);
   }
 
-  /** Writes out what was not looked at lately until the rest fits; `kept` stays. */
-  #shrink(kept: number): void {
-    while (this.#scratch !== undefined && this.memoryBytes > this.room && this.#residentCount > 1) {
+  /**
+   * Memory for one more slab. Writes out what was not looked at lately until it fits, and uses that memory again: what is left to be
+   * collected would come to more than all slabs together.
+   */
+  #takeBuffer(): Uint32Array {
+    let freed: Uint32Array | undefined;
+    while (
+      this.#scratch !== undefined &&
+      this.memoryBytes + this.#slabBytes > this.room &&
+      this.#residentCount > 1
+    ) {
       this.#hand = (this.#hand + 1) % this.#resident.length;
       const slab = this.#resident[this.#hand];
-      if (slab === undefined || this.#hand === kept) {
+      if (slab === undefined) {
         continue;
       }
       if (this.#recent[this.#hand] === 1) {
@@ -82,17 +90,18 @@ export class Slabs {
       }
       this.#resident[this.#hand] = undefined;
       this.#residentCount -= 1;
+      freed = slab;
     }
+    return freed ?? new Uint32Array(this.#slabBytes / 4);
   }
 
   #load(index: number): Uint32Array {
     assert(this.#scratch !== undefined && index < this.count, "a slab is in memory or on disk");
-    const slab = new Uint32Array(this.#slabBytes / 4);
+    const slab = this.#takeBuffer();
     this.#scratch.read(index * this.#slabBytes, bytesOf(slab));
     this.#resident[index] = slab;
     this.#recent[index] = 1;
     this.#residentCount += 1;
-    this.#shrink(index);
     return slab;
   }
 }
