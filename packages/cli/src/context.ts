@@ -25,6 +25,8 @@ export async function withRepository<T>(
   command: Command,
   options: {
     readonly readOnly: boolean;
+    /** Left out, files may be backed up. */
+    readonly work?: "maintenance";
     /** Left out, what the connection says. */
     readonly cache?: false;
   },
@@ -42,6 +44,7 @@ export async function withRepository<T>(
     readOnly,
     workers: Math.max(1, availableParallelism() - 1),
     maxMemoryBytes: globals.maxMemoryBytes,
+    work: options.work,
     environment,
     cache: options.cache === false ? undefined : openCache(connection, environment),
     client: { username: connection.username, hostname: connection.hostname },

@@ -47,37 +47,43 @@ function runCommand(command: Command): void {
       force: boolean;
       json: boolean;
     }>();
-    await withRepository(command, { readOnly: false }, async (repository, context) => {
-      const signal = AbortSignal.any([context.stop, context.signal]);
-      using progress = await startProgress({
-        enabled: context.globals.progress,
-        label: "maintaining",
-      });
-      const report = await maintain(repository, {
-        mode: emergency ? "emergency" : full ? "full" : auto ? "auto" : "quick",
-        safety,
-        force,
-        signal,
-        onTask: (task) => progress.update({ text: task, bytesDone: 0 }),
-      });
-      progress[Symbol.dispose]();
-      if (report.busy === true && !auto) {
-        throw new VarveError("not-owner", "another process of this machine is maintaining it");
-      }
-      if (json) {
-        printJson(report);
-        return;
-      }
-      if (report.mode === "none") {
-        printLine(report.busy === true ? "Another process is at it." : "Nothing is due.");
-      }
-      for (const { task, counts, skipped } of report.tasks) {
-        const shown = Object.entries(counts ?? {}).map(
-          ([name, count]) => `${name} ${/bytes$/i.test(name) ? formatBytes(count) : count}`,
-        );
-        printLine(`${task}: ${skipped === undefined ? shown.join(", ") : `left out, ${skipped}`}`);
-      }
-    });
+    await withRepository(
+      command,
+      { readOnly: false, work: "maintenance" },
+      async (repository, context) => {
+        const signal = AbortSignal.any([context.stop, context.signal]);
+        using progress = await startProgress({
+          enabled: context.globals.progress,
+          label: "maintaining",
+        });
+        const report = await maintain(repository, {
+          mode: emergency ? "emergency" : full ? "full" : auto ? "auto" : "quick",
+          safety,
+          force,
+          signal,
+          onTask: (task) => progress.update({ text: task, bytesDone: 0 }),
+        });
+        progress[Symbol.dispose]();
+        if (report.busy === true && !auto) {
+          throw new VarveError("not-owner", "another process of this machine is maintaining it");
+        }
+        if (json) {
+          printJson(report);
+          return;
+        }
+        if (report.mode === "none") {
+          printLine(report.busy === true ? "Another process is at it." : "Nothing is due.");
+        }
+        for (const { task, counts, skipped } of report.tasks) {
+          const shown = Object.entries(counts ?? {}).map(
+            ([name, count]) => `${name} ${/bytes$/i.test(name) ? formatBytes(count) : count}`,
+          );
+          printLine(
+            `${task}: ${skipped === undefined ? shown.join(", ") : `left out, ${skipped}`}`,
+          );
+        }
+      },
+    );
   });
 }
 

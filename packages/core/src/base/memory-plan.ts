@@ -35,6 +35,9 @@ export interface MemoryPlan {
   readonly pendingIndexBytes: number;
 }
 
+/** What will be done: files are backed up, contents are moved, one kind of pack at a time, or nothing is written. */
+export type Work = "backup" | "maintenance" | "reading";
+
 /** What is there before a repository is open: the program, its heap, and what the allocator holds on to. */
 export const RUNTIME_BYTES: number = 120 * 1024 * 1024;
 /** The same of one thread. */
@@ -116,8 +119,10 @@ export function planMemory(options: {
   readonly limitBytes?: number | undefined;
   readonly workers: number;
   readonly packSizeBytes: number;
+  /** Default `backup`, the most. */
+  readonly work?: Work | undefined;
 }): MemoryPlan {
-  const { limitBytes, workers, packSizeBytes } = options;
+  const { limitBytes, workers, packSizeBytes, work = "backup" } = options;
   if (limitBytes === undefined) {
     const index = {
       indexBytes: Number.POSITIVE_INFINITY,
@@ -129,12 +134,13 @@ export function planMemory(options: {
   let left = 0;
   for (const rung of RUNGS) {
     const plan = planOfRung(rung, workers);
-    const needed = RUNTIME_BYTES + fixedBytes(plan, packSizeBytes);
+    const needed = RUNTIME_BYTES + fixedBytes(plan, packSizeBytes, work);
     left = limitBytes - needed;
     const isLast = rung === RUNGS.at(-1);
     if (left >= wanted || (isLast && left >= MIN_INDEX_BYTES)) {
       // More than the rung needs goes to the index, which has a use for all of it.
-      const pendingIndexBytes = Math.min(left / 4, MAX_PENDING_INDEX_BYTES);
+      const pendingShare = work === "backup" ? 1 / 4 : 1 / 8; // the others commit every so many entries
+      const pendingIndexBytes = Math.min(left * pendingShare, MAX_PENDING_INDEX_BYTES);
       return { limitBytes, ...plan, indexBytes: left - pendingIndexBytes, pendingIndexBytes };
     }
   }
@@ -154,14 +160,17 @@ export function unboundedMemory(workers = 0): MemoryPlan {
 export function fixedBytes(
   plan: Omit<MemoryPlan, "limitBytes" | "indexBytes" | "pendingIndexBytes">,
   packSizeBytes: number,
+  work: Work = "backup",
 ): number {
   const jobs = Math.max(1, plan.workers * plan.jobsPerWorker);
   const backup =
     // A batch is sealed while the one before is on its way.
     jobs * (READ_WINDOW_BYTES + 2 * SEALED_BATCH_BYTES) +
     (plan.packUploads + PACKS_BESIDE_UPLOADS) * packSizeBytes;
+  const maintenance = (plan.packUploads + PACKS_BESIDE_UPLOADS - 1) * packSizeBytes;
   const restore = 2 * plan.readAheadBytes;
-  return plan.workers * WORKER_RUNTIME_BYTES + plan.contentCacheBytes + Math.max(backup, restore);
+  const most = Math.max({ backup, maintenance, reading: 0 }[work], restore);
+  return plan.workers * WORKER_RUNTIME_BYTES + plan.contentCacheBytes + most;
 }
 
 function planOfRung(

@@ -138,6 +138,11 @@ export class ContentReader {
   }
 }
 
+/** What reading a content throws whose pack is gone. */
+export function isMissingPack(error: unknown): boolean {
+  return isVarveError(error, "corrupt") && isVarveError(error.cause, "blob-not-found");
+}
+
 /** Unlike that of any blob. */
 function cacheName(id: ContentId): string {
   return `${id}.content`;

@@ -3,7 +3,7 @@ import type { DamagedBlob } from "../blob/damaged-blob.ts";
 import type { Codec } from "../compression/codec.ts";
 import type { OpenOptions } from "../crypto/crypto.ts";
 import type { ContentId, ContentPrefix } from "../index/content-id.ts";
-import type { LostContents } from "../index/content-index.ts";
+import type { ContentIndex, LostContents } from "../index/content-index.ts";
 import type { ContentInfo } from "../index/content-info.ts";
 import type { SealedBatch } from "./sealed-batch.ts";
 
@@ -34,6 +34,11 @@ export interface ContentStats {
   readonly uploadedBlobs: number;
   readonly uploadedBytes: number;
 }
+
+export type IndexView = Pick<
+  ContentIndex,
+  "refOf" | "infoAt" | "packAt" | "packCount" | "packName" | "packUse"
+>;
 
 /** The deduplicating heart: unique sealed chunks, in packs, found through indexes. */
 export interface ContentStore {
@@ -79,6 +84,8 @@ export interface ContentStore {
   readonly damagedIndexBlobs: readonly DamagedBlob[];
   /** What the last audit found to be lost and nobody has stored anew. */
   lost(): LostContents;
+  /** What is known of contents, by numbers that never change, for those who go through all of them. */
+  readonly index: IndexView;
   /** Winning entries; `deleted` adds those marked deleted. */
   entries(options?: { prefix?: ContentPrefix; deleted?: boolean }): Iterable<ContentInfo>;
   /** Decodes bytes read from a pack for `info`: error correction, decryption, decompression, hash check. Throws `corrupt`. */

@@ -28,8 +28,8 @@ import {
 import type { ContentInfo } from "../index/content-info.ts";
 import { shardIndex } from "../index/index-writer.ts";
 import { Claims } from "./claims.ts";
-import { ContentReader } from "./content-reader.ts";
-import type { ContentStats, ContentStore, RewriteFailure } from "./content-store.ts";
+import { ContentReader, isMissingPack } from "./content-reader.ts";
+import type { ContentStats, ContentStore, RewriteFailure, IndexView } from "./content-store.ts";
 import { PackWriter, type WriteSession } from "./pack-writer.ts";
 import { Relocator } from "./relocator.ts";
 import { type PlainContent, roomFor, sealContents } from "./seal-content.ts";
@@ -194,6 +194,10 @@ class PackContentStore implements OpenContentStore {
 
   info(id: ContentId): ContentInfo | undefined {
     return this.#index.get(id);
+  }
+
+  get index(): IndexView {
+    return this.#index;
   }
 
   isStored(id: ContentId): boolean {
@@ -434,7 +438,9 @@ class PackContentStore implements OpenContentStore {
     const startedMs = environment.nowMs();
     const into = this.#index;
     const known = this.#knownIndexBlobs;
-    const options = { into, known, environment, signal };
+    const { limitBytes, readAheadBytes = 0 } = this.#options.memory ?? {};
+    const held = limitBytes === undefined ? {} : { readAheadBytes: readAheadBytes / 2 };
+    const options = { into, known, environment, ...held, signal };
     const { loaded, damaged, listing } = await loadContentIndex(indexBlobs, options);
     this.#listing = listing;
     for (const id of loaded) {
@@ -463,8 +469,4 @@ class PackContentStore implements OpenContentStore {
       throw new VarveError("read-only", "the repository was opened read-only");
     }
   }
-}
-
-function isMissingPack(error: unknown): boolean {
-  return isVarveError(error, "corrupt") && isVarveError(error.cause, "blob-not-found");
 }

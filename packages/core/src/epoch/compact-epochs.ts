@@ -4,7 +4,9 @@ import type { BlobInfo } from "../blob/store.ts";
 import type { RepositoryFormat } from "../format/format.ts";
 import { openBlob, sealBlob } from "../format/sealed-blob.ts";
 import { createContentIndex } from "../index/content-index.ts";
-import { shardIndex } from "../index/index-writer.ts";
+import { planShards } from "../index/index-writer.ts";
+import type { ScratchFile } from "../index/slabs.ts";
+import { estimatedEntries } from "./load-index.ts";
 import { listEpochs } from "./epoch-index-blobs.ts";
 import { epochMarkerId, rangePrefix, setSuffix, singlePrefix } from "./epoch-names.ts";
 import { blobsOfEpochs } from "./epoch-set.ts";
@@ -16,7 +18,18 @@ import type { IndexBlobsOptions } from "./index-blobs.ts";
  */
 export interface CompactOptions extends IndexBlobsOptions {
   readonly format: Pick<RepositoryFormat, "epochs" | "indexVersion">;
+  /** Memory that a compaction may take; one that needs more is left undone, with a warning. Default: any. */
+  readonly bound?: { readonly maxBytes: number; openScratch(): Promise<ScratchFile> } | undefined;
 }
+
+/** Of a compaction in bounded memory: what its output is cut into, and what encoding one of these takes. */
+const BOUND_SHARD_ENTRIES = 250_000;
+const ENCODING_BYTES = BOUND_SHARD_ENTRIES * 80 + 8 * 1024 * 1024;
+/** Beside that: a place in the table and in the order of keys while it is sorted. */
+const BYTES_PER_ENTRY = 17;
+/** The same of the table alone, and what records come and go in. */
+const TABLE_BYTES_PER_ENTRY = 5;
+const RECORD_BYTES = 8 * 1024 * 1024;
 
 /** Which epochs were merged, from how many blobs, into what. */
 export interface Compaction {
@@ -70,7 +83,7 @@ export async function compactSingleEpoch(
   }
   const inputs = blobsOfEpochs(set, { first: epoch, last: epoch });
   const outputs = await compact(options, { inputs, prefix: singlePrefix(epoch), signal });
-  return { first: epoch, last: epoch, inputs, outputs };
+  return outputs && { first: epoch, last: epoch, inputs, outputs };
 }
 
 /** Merges all settled epochs after the last range checkpoint into one, when there are enough; else `undefined`. */
@@ -86,24 +99,39 @@ export async function compactRange(
     return undefined;
   }
   const outputs = await compact(options, { inputs, prefix: rangePrefix(first, last), signal });
-  return { first, last, inputs, outputs };
+  return outputs && { first, last, inputs, outputs };
 }
 
-/** Deleted entries are copied as they are, whatever the watermark says (spec §4.6). A missing input fails it all. */
+/**
+ * Deleted entries are copied as they are, whatever the watermark says (spec §4.6). A missing input fails it all. Nothing when it
+ * would take more memory than it may.
+ */
 async function compact(
-  { store, sealer, format, environment }: CompactOptions,
+  options: CompactOptions,
   { inputs, prefix, signal }: CallOptions & { inputs: readonly BlobInfo[]; prefix: string },
-): Promise<readonly BlobInfo[]> {
-  const merged = createContentIndex();
+): Promise<readonly BlobInfo[] | undefined> {
+  const { store, sealer, format, environment, bound } = options;
+  const count = estimatedEntries(inputs);
+  if (count * BYTES_PER_ENTRY + ENCODING_BYTES + RECORD_BYTES > (bound?.maxBytes ?? Infinity)) {
+    const message = `index blobs of about ${count} entries are not merged: that does not fit under the ceiling on memory`;
+    environment.log({ level: "warning", message });
+    return undefined;
+  }
+  using scratch = await bound?.openScratch();
+  const maxBytes = count * TABLE_BYTES_PER_ENTRY + 2 * RECORD_BYTES;
+  const merged = createContentIndex(scratch && { maxBytes, scratch });
+  merged.expect(count);
   for (const { id } of inputs) {
     merged.addFile(openBlob(id, await store.get(id, { signal }), sealer));
   }
-  const version = format.indexVersion === 1 ? 1 : 2;
-  const files = shardIndex(merged, { version });
-  const suffix = setSuffix(`s${toHex(environment.randomBytes(8))}`, files.length);
+  const shards = planShards(merged, {
+    version: format.indexVersion === 1 ? 1 : 2,
+    ...(bound === undefined ? {} : { maxEntriesPerShard: BOUND_SHARD_ENTRIES }),
+  });
+  const suffix = setSuffix(`s${toHex(environment.randomBytes(8))}`, shards.length);
   const outputs: BlobInfo[] = [];
-  for (const plain of files) {
-    const { id, bytes } = sealBlob({ prefix, suffix, plain, sealer });
+  for (const encode of shards) {
+    const { id, bytes } = sealBlob({ prefix, suffix, plain: encode(), sealer });
     signal?.throwIfAborted();
     outputs.push(await store.put(id, [bytes], { signal }));
   }

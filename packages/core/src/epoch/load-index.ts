@@ -20,12 +20,14 @@ export async function loadContentIndex(
     into: ContentIndex;
     known?: ReadonlySet<BlobId> | undefined;
     environment: Environment;
+    /** Of index blobs that are read at once, and as many of what is in them. */
+    readAheadBytes?: number | undefined;
   },
 ): Promise<{ loaded: BlobId[]; damaged: DamagedBlob[]; listing: EpochListing | undefined }> {
   const { into, known, environment, signal } = options;
   const loaded = new Set<BlobId>();
   const damaged = new Map<BlobId, DamagedBlob>();
-  const budget = new Semaphore(READ_AHEAD_BYTES);
+  const budget = new Semaphore(options.readAheadBytes ?? READ_AHEAD_BYTES);
   const load = async ({ id, size }: BlobInfo): Promise<void> => {
     await budget.acquire(size, { signal });
     try {
@@ -46,6 +48,7 @@ export async function loadContentIndex(
     const isWanted = ({ id }: BlobInfo): boolean => known?.has(id) !== true && !loaded.has(id);
     const parallel = { limit: PARALLEL_READS, signal };
     damaged.clear();
+    into.expect(estimatedEntries(live.blobs.filter(isWanted)));
     let bad = live.damaged;
     try {
       await forEachLimit(live.blobs.filter(isWanted), parallel, load);
@@ -64,6 +67,14 @@ export async function loadContentIndex(
     return { done: { loaded: [...loaded], damaged: [...bad], listing: live.listing } };
   });
 }
+
+/** How many entries index blobs of these sizes have, by what an entry takes at least. */
+export function estimatedEntries(blobs: readonly BlobInfo[]): number {
+  return Math.ceil(blobs.reduce((sum, { size }) => sum + size, 0) / MIN_ENTRY_BYTES);
+}
+
+// spec §4.4: a prefix byte, a hash of 16 bytes and 16 more at least; packs and formats come on top.
+const MIN_ENTRY_BYTES = 33;
 
 function addFile(into: ContentIndex, { id, bytes }: { id: BlobId; bytes: Uint8Array }): void {
   try {

@@ -67,18 +67,19 @@ export interface RewriteOptions {
 
 /**
  * Rewrites directory trees bottom-up. Every distinct directory is read and written once, however many snapshots and paths
- * lead to it. Holds about half a kilobyte for each distinct directory that changes, 30 bytes for one that does not, and the
+ * lead to it. Holds about half a kilobyte for each distinct directory that changes, and the
  * records on the way down from the root for each of its strands.
  */
 export class TreeRewriter {
   readonly #options: RewriteOptions;
-  readonly #unchanged = new IdSet();
+  readonly #unchanged: IdSet;
   /** Begun or changed, by object id and mtime, on which the record of a directory depends that becomes empty. */
   readonly #outcomes = new Map<string, Promise<Outcome>>();
   #freeStrands: number;
 
   constructor(options: RewriteOptions) {
     this.#options = options;
+    this.#unchanged = new IdSet(options.repository.contents.index);
     this.#freeStrands = (options.parallel ?? options.repository.memory.parallelReads) - 1;
   }
 

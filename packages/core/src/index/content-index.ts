@@ -34,8 +34,11 @@ export interface ContentIndex extends EntryTable {
   /** The number of its pack, below `packCount`; of packs with names see {@link EntryTable.packName}. */
   packAt(ref: number): number;
   readonly packCount: number;
-  /** By the pack's number: bytes of its live entries; and whether any entry, deleted or not, names it. Hidden ones do not count. */
-  packUse(): PackUse;
+  /**
+   * By the pack's number: bytes of its live entries, and whether any entry names it, deleted or not; those that are hidden, or
+   * were deleted before this Unix second, do not count.
+   */
+  packUse(options?: { droppedBeforeSeconds?: number }): PackUse;
   /** Winning entries in no particular order, live ones only unless `deleted`; `prefix` "" means those without. */
   entries(options?: { prefix?: ContentPrefix; deleted?: boolean }): Iterable<ContentInfo>;
   /** From now on, entries that were deleted at this Unix second or before do not exist (spec §4.6). 0 hides none. */

@@ -50,6 +50,14 @@ export function shardIndex(
   table: EntryTable,
   options: { version: 1 | 2; maxEntriesPerShard?: number },
 ): Uint8Array[] {
+  return Array.from(planShards(table, options), (encode) => encode());
+}
+
+/** Like {@link shardIndex}, each file made when it is asked for. */
+export function planShards(
+  table: EntryTable,
+  options: { version: 1 | 2; maxEntriesPerShard?: number },
+): (() => Uint8Array)[] {
   const refs = sortedRefs(table);
   const count = Math.ceil(refs.length / (options.maxEntriesPerShard ?? MAX_ENTRIES_PER_SHARD));
   const shardOf = (ref: number): number => fnv1a(table.idAt(ref)) % count;
@@ -59,7 +67,7 @@ export function shardIndex(
       : Array.from({ length: count }, (_, shard) => refs.filter((ref) => shardOf(ref) === shard));
   return shards
     .filter((shard) => shard.length > 0)
-    .map((shard) => encodeRefs(table, shard, options.version));
+    .map((shard) => () => encodeRefs(table, shard, options.version));
 }
 
 function fnv1a(text: string): number {

@@ -22,10 +22,10 @@ import { FREE, RefTable, spread } from "./ref-table.ts";
 const SLAB_BITS = 12;
 const BOUND_SLAB_BITS = 8;
 /** A fuller table costs more looks, and under a bound memory is what there is too little of. */
-const BOUND_TABLE_LOAD = 0.85;
+const BOUND_TABLE_LOAD = 0.9;
 const SLOT_BYTES = 4;
 /** The least part of a bound that is for records. */
-const RECORD_FRACTION = 1 / 8;
+const RECORD_FRACTION = 1 / 16;
 // A record is the hash in words of four bytes, then these words.
 const TIME = 0; // low 32 bits of the timestamp
 const PLACE = 1; // bit 31 deleted, bits 0-30 pack offset
@@ -156,7 +156,8 @@ export class PackedContentIndex implements ContentIndex {
     return this.#packs.count;
   }
 
-  packUse(): PackUse {
+  packUse({ droppedBeforeSeconds = 0 }: { droppedBeforeSeconds?: number } = {}): PackUse {
+    const least = Math.max(droppedBeforeSeconds, this.#watermark + 1);
     const liveBytes = new Float64Array(this.#packs.count);
     const isNamed = new Uint8Array(this.#packs.count);
     for (let ref = 0; ref < this.#count; ref++) {
@@ -166,7 +167,7 @@ export class PackedContentIndex implements ContentIndex {
       if (this.#word(slab, base, PLACE) < 2 ** 31) {
         liveBytes[pack] = (liveBytes[pack] as number) + this.#word(slab, base, PACKED); // pack < count
         isNamed[pack] = 1;
-      } else if (!this.#isHidden(ref)) {
+      } else if (this.#timeOf(slab, base) >= least) {
         isNamed[pack] = 1;
       }
     }

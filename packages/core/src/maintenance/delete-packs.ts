@@ -88,9 +88,11 @@ function packsInIndex(
   { droppedBeforeSeconds = 0 }: DeletePacksOptions,
 ): ReadonlySet<BlobId> {
   const packs = new Set<BlobId>();
-  for (const { packBlobId, deleted, timestampSeconds } of contents.entries({ deleted: true })) {
-    if (!deleted || timestampSeconds >= droppedBeforeSeconds) {
-      packs.add(packBlobId);
+  for (const [pack, isNamed] of contents.index
+    .packUse({ droppedBeforeSeconds })
+    .isNamed.entries()) {
+    if (isNamed === 1) {
+      packs.add(contents.index.packName(pack));
     }
   }
   return packs;

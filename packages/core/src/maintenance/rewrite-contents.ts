@@ -1,13 +1,14 @@
-import { PARALLEL_READS } from "../base/budget.ts";
+import { BitSet } from "../base/bit-set.ts";
 import { forEachLimit } from "../base/concurrency.ts";
 import type { CallOptions } from "../base/environment.ts";
 import { errorMessage, isVarveError } from "../base/errors.ts";
 import type { BlobId } from "../blob/store.ts";
-import { planRanges } from "../content/bulk-reader.ts";
+import { type PackRange, planRanges } from "../content/bulk-reader.ts";
 import type { RewriteFailure } from "../content/content-store.ts";
 import { packKindOf, type PackKind } from "../content/pack-builder.ts";
 import type { ContentInfo } from "../index/content-info.ts";
 import type { Repository } from "../repository/repository.ts";
+import { byPack } from "../verify/packs.ts";
 import { SHORT_PACK_SHARE } from "./safety.ts";
 
 /**
@@ -37,11 +38,12 @@ export interface ShortPackOptions {
 /** Moves what {@link contentsOfShortPacks} has found, and flushes. */
 export async function rewriteContents(
   repository: Repository,
-  infos: readonly ContentInfo[],
+  refs: BitSet,
   { signal }: CallOptions = {},
 ): Promise<RewriteReport> {
   const report = { packs: new Set<BlobId>(), contents: 0, bytes: 0, failed: 0 };
-  await forEachLimit(planRanges(infos), { limit: PARALLEL_READS, signal }, async (range) => {
+  const limit = repository.memory.parallelReads;
+  const rewriteRange = async (range: PackRange): Promise<void> => {
     const failures = await rewrite(repository, range.infos, { signal });
     report.packs.add(range.packBlobId);
     report.contents += range.infos.length - failures.length;
@@ -53,9 +55,24 @@ export async function rewriteContents(
       const message = `not rewritten: ${errorMessage(error)}`;
       repository.environment.log({ level: "warning", message });
     }
-  });
-  await repository.flush({ signal });
+  };
+  // One kind after the other, so that packs of one kind are open at a time.
+  for (const kind of ["p", "q"] as const) {
+    await forEachLimit(rangesOf(repository, refs, kind), { limit, signal }, rewriteRange);
+    await repository.flush({ signal });
+  }
   return { ...report, packs: report.packs.size };
+}
+
+function* rangesOf(
+  { contents }: Repository,
+  refs: BitSet,
+  kind: PackKind,
+): Generator<PackRange, void, undefined> {
+  for (const pack of byPack(contents.index, refs)) {
+    const infos = pack.map((ref) => contents.index.infoAt(ref));
+    yield* planRanges(infos.filter(({ id }) => packKindOf(id) === kind));
+  }
 }
 
 /** A pack that is gone or cut short must not keep the others from being tidied. */
@@ -78,30 +95,41 @@ async function rewrite(
 export function contentsOfShortPacks(
   repository: Repository,
   { startMs, minRewriteAgeMs, kind }: ShortPackOptions,
-): ContentInfo[] {
-  const shortPacks = findShortPacks(repository);
+): BitSet {
+  const { index } = repository.contents;
+  const isShort = findShortPacks(repository);
   const youngestSeconds = (startMs - minRewriteAgeMs) / 1000;
-  const infos: ContentInfo[] = [];
+  const refs = new BitSet();
   for (const info of repository.contents.entries()) {
     if (
       info.timestampSeconds <= youngestSeconds &&
-      (kind === undefined || packKindOf(info.id) === kind) &&
-      shortPacks.has(info.packBlobId)
+      (kind === undefined || packKindOf(info.id) === kind)
     ) {
-      infos.push(info);
+      const ref = index.refOf(info.id);
+      if (isShort.has(index.packAt(ref))) {
+        refs.add(ref);
+      }
     }
   }
-  return infos;
+  return refs;
 }
 
 /** Packs that are filled with live contents to less than the threshold, when there are at least two of a kind to be put together. */
-function findShortPacks(repository: Repository): ReadonlySet<BlobId> {
-  const filled = new Map<BlobId, number>();
-  for (const { packBlobId, packedLength } of repository.contents.entries()) {
-    filled.set(packBlobId, (filled.get(packBlobId) ?? 0) + packedLength);
+function findShortPacks({ contents, format }: Repository): BitSet {
+  const { liveBytes } = contents.index.packUse();
+  const threshold = format.maxPackSize * SHORT_PACK_SHARE;
+  const short = new BitSet();
+  const ofKind: Record<PackKind, number[]> = { p: [], q: [] };
+  for (const [pack, bytes] of liveBytes.entries()) {
+    const kind = bytes > 0 && bytes < threshold ? contents.index.packName(pack).charAt(0) : "";
+    if (kind === "p" || kind === "q") {
+      ofKind[kind].push(pack);
+    }
   }
-  const threshold = repository.format.maxPackSize * SHORT_PACK_SHARE;
-  const short = [...filled].flatMap(([id, bytes]) => (bytes < threshold ? [id] : []));
-  const ofKind = (kind: PackKind): BlobId[] => short.filter((id) => id.startsWith(kind));
-  return new Set([ofKind("p"), ofKind("q")].filter((ids) => ids.length >= 2).flat());
+  for (const packs of [ofKind.p, ofKind.q].filter(({ length }) => length >= 2)) {
+    for (const pack of packs) {
+      short.add(pack);
+    }
+  }
+  return short;
 }

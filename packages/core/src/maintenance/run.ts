@@ -1,5 +1,6 @@
 import type { CallOptions } from "../base/environment.ts";
 import { errorMessage, VarveError } from "../base/errors.ts";
+import { RUNTIME_BYTES } from "../base/memory-plan.ts";
 import { openCrypto } from "../crypto/registry.ts";
 import {
   cleanUpMarkers,
@@ -117,7 +118,7 @@ export async function runMaintenance(
     repository,
     parameters,
     deps,
-    index: { store, sealer, format, environment },
+    index: { store, sealer, format, environment, bound: compactionBound(repository) },
     margins: SAFETY[options.safety ?? "full"],
     schedule,
     options,
@@ -131,6 +132,14 @@ export async function runMaintenance(
   }
   await run[mode]();
   return { mode, tasks: run.tasks };
+}
+
+/** Nothing but the index is held while index blobs are merged. */
+function compactionBound({ memory, openScratch }: Repository): CompactOptions["bound"] {
+  const { limitBytes, indexBytes } = memory;
+  return limitBytes === undefined
+    ? undefined
+    : { maxBytes: limitBytes - RUNTIME_BYTES - indexBytes, openScratch };
 }
 
 /** By the index as this client has it: after each backup this must cost one request, and not a listing of indexes. */
@@ -302,7 +311,7 @@ class MaintenanceRun {
       minRewriteAgeMs: margins.minRewriteAgeMs,
       kind: task === "quick-rewrite-contents" ? "q" : undefined,
     });
-    if (contents.length === 0) {
+    if (contents.size === 0) {
       // Not recorded, or deletion would wait for clients to see what has not changed.
       this.#skip(task, "there are no short packs to be put together");
       return;

@@ -1,4 +1,5 @@
 import { type ErrorCode, VarveError } from "../base/errors.ts";
+import { BitSet } from "../base/bit-set.ts";
 import type { CallOptions } from "../base/environment.ts";
 import { type ContentId, contentPrefix } from "../index/content-id.ts";
 import { requireWholeIndex } from "../repository/damage.ts";
@@ -68,6 +69,7 @@ export async function collectSnapshotGarbage(
     recovered: noTally(),
     missing,
   };
+  const { index } = repository.contents;
   const changes = new Changes(repository, { dryRun, signal });
   for (const info of repository.contents.entries({ deleted: true })) {
     const isInUse = inUse.has(info.id);
@@ -86,9 +88,9 @@ export async function collectSnapshotGarbage(
     report[kind].count += 1;
     report[kind].bytes += info.packedLength;
     if (kind === "marked") {
-      changes.remove.push(info.id);
+      changes.remove.add(index.refOf(info.id));
     } else if (kind === "recovered") {
-      changes.restore.push(info.id);
+      changes.restore.add(index.refOf(info.id));
     }
   }
   await changes.apply();
@@ -146,8 +148,8 @@ function cannotCollect(what: string, code: ErrorCode = "corrupt"): VarveError {
 
 /** Changes are made after the index was gone through: it must not grow under its own iteration. */
 class Changes {
-  readonly remove: ContentId[] = [];
-  readonly restore: ContentId[] = [];
+  readonly remove: BitSet = new BitSet();
+  readonly restore: BitSet = new BitSet();
   readonly #repository: Repository;
   readonly #dryRun: boolean;
   readonly #signal: AbortSignal | undefined;
@@ -168,11 +170,23 @@ class Changes {
     await this.#inSteps(this.remove, (ids) => contents.remove(ids));
   }
 
-  async #inSteps(ids: readonly ContentId[], change: (ids: readonly ContentId[]) => void) {
-    for (let start = 0; start < ids.length; start += FLUSH_EVERY) {
+  async #inSteps(refs: BitSet, change: (ids: readonly ContentId[]) => void): Promise<void> {
+    const { contents } = this.#repository;
+    let ids: ContentId[] = [];
+    const step = async (): Promise<void> => {
       this.#signal?.throwIfAborted();
-      change(ids.slice(start, start + FLUSH_EVERY));
+      change(ids);
+      ids = [];
       await this.#repository.flush({ signal: this.#signal });
+    };
+    for (const ref of refs) {
+      ids.push(contents.index.infoAt(ref).id);
+      if (ids.length >= FLUSH_EVERY) {
+        await step();
+      }
+    }
+    if (ids.length > 0) {
+      await step();
     }
   }
 }

@@ -43,6 +43,8 @@ export interface OpenRepositoryOptions extends CallOptions {
    * smaller to fit, threads fewer, and what the index needs beyond its share lies in a file. Default: none.
    */
   readonly maxMemoryBytes?: number | undefined;
+  /** What it is opened for decides how a ceiling is divided: `maintenance` backs up no files. Default `backup`. */
+  readonly work?: "backup" | "maintenance" | undefined;
   /** Where that file lies, without a name where the system allows it; default the system's directory for such files. */
   readonly scratchDirectory?: string | undefined;
   /**
@@ -98,6 +100,7 @@ export async function openWithFormat(
     limitBytes: options.maxMemoryBytes,
     workers: options.workers ?? 0,
     packSizeBytes: format.maxPackSize,
+    work: readOnly ? "reading" : options.work,
   });
   const randomBytes = (size: number): Uint8Array => environment.randomBytes(size);
   const sealer = createSealer(format, { crypto, randomBytes });
@@ -154,6 +157,7 @@ export async function openWithFormat(
     }),
     manifests: openManifestStore({ contents, codecs, environment, readOnly }),
     memory,
+    openScratch: () => openScratch(options),
     executor,
     ownsExecutor: options.executor === undefined,
     codecs,
@@ -185,6 +189,7 @@ class OpenRepository implements Repository {
   readonly objects: Repository["objects"];
   readonly manifests: Repository["manifests"];
   readonly memory: MemoryPlan;
+  readonly openScratch: Repository["openScratch"];
   readonly executor: Repository["executor"];
   readonly codecs: Repository["codecs"];
   readonly splitter: Repository["splitter"];
@@ -201,6 +206,7 @@ class OpenRepository implements Repository {
     this.objects = wired.objects;
     this.manifests = wired.manifests;
     this.memory = wired.memory;
+    this.openScratch = wired.openScratch;
     this.executor = wired.executor;
     this.codecs = wired.codecs;
     this.splitter = wired.splitter;

@@ -4,6 +4,7 @@ import type { BlobStore } from "../blob/store.ts";
 import type { Codecs } from "../compression/codec.ts";
 import type { ContentStore } from "../content/content-store.ts";
 import type { RepositoryFormat } from "../format/format.ts";
+import type { ScratchFile } from "../index/slabs.ts";
 import type { ManifestStore } from "../manifest/manifest-store.ts";
 import type { ObjectStore } from "../object/object-store.ts";
 import type { Executor } from "../pipeline/executor.ts";
@@ -20,6 +21,8 @@ export interface Repository extends AsyncDisposable {
   readonly manifests: ManifestStore;
   /** The bounds of whatever works on this repository. */
   readonly memory: MemoryPlan;
+  /** A file for what does not fit under a ceiling on memory, of the caller. */
+  openScratch(): Promise<ScratchFile>;
   /** Starts its threads with the first job. */
   readonly executor: Executor;
   readonly codecs: Codecs;

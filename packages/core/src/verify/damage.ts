@@ -32,7 +32,7 @@ export class DamageMap {
   readonly #report: (damage: Damage) => void;
   readonly #problems: ObjectProblems;
   /** Directories. */
-  readonly #clean: IdSet = new IdSet();
+  readonly #clean: IdSet;
 
   constructor(options: {
     repository: Repository;
@@ -41,6 +41,7 @@ export class DamageMap {
     report: (damage: Damage) => void;
   }) {
     this.#repository = options.repository;
+    this.#clean = new IdSet(options.repository.contents.index);
     this.#findings = options.findings;
     this.#problems = new ObjectProblems(options);
     this.#signal = options.signal;

@@ -1,8 +1,7 @@
 import * as fc from "fast-check";
 import { expect, test } from "vitest";
 import { toHex } from "../base/bytes.ts";
-import { type ObjectId, parseObjectId } from "../object/object-id.ts";
-import { parseContentId } from "../index/content-id.ts";
+import { type ObjectId, parseObjectId, splitObjectId } from "../object/object-id.ts";
 import { IdSet } from "./id-set.ts";
 
 const hash = fc
@@ -15,7 +14,10 @@ const objectId = fc
 test("is a set, whatever the kinds and lengths of ids", () => {
   fc.assert(
     fc.property(fc.array(objectId, { maxLength: 400 }), fc.array(objectId), (added, others) => {
-      const set = new IdSet();
+      const known = new Map(
+        others.slice(0, 20).map((id, ref) => [splitObjectId(id).contentId, ref]),
+      );
+      const set = new IdSet({ refOf: (id) => known.get(id) ?? -1 });
       const reference = new Set<ObjectId>();
       for (const id of added) {
         expect(set.add(id)).toBe(!reference.has(id));
@@ -30,11 +32,18 @@ test("is a set, whatever the kinds and lengths of ids", () => {
   );
 });
 
-test("gives contents back by position", () => {
-  const texts = ["00112233445566778899aabbccddeeff", "k00112233445566778899aabbccddeeff", "aabb"];
-  const set = new IdSet();
-  for (const text of texts) {
-    set.add(parseContentId(text));
+test("gives the contents that the index has by their numbers, and keeps those that it learns of later", () => {
+  const refs = new Map([
+    ["k00", 7],
+    ["bb", 3],
+  ]);
+  const set = new IdSet({ refOf: (id) => refs.get(id) ?? -1 });
+  for (const id of ["k00", "Ik00", "aa", "bb"]) {
+    set.add(parseObjectId(id));
   }
-  expect(texts.map((_, position) => set.contentIdAt(position))).toEqual(texts);
+  expect([...set.refs()]).toEqual([3, 7]);
+  refs.set("aa", 9);
+  expect(set.has(parseObjectId("aa"))).toBe(true);
+  expect(set.add(parseObjectId("aa"))).toBe(false);
+  expect(set.size).toBe(4);
 });

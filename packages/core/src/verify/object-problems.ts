@@ -8,7 +8,7 @@ export class ObjectProblems {
   readonly #repository: Repository;
   readonly #findings: Findings;
   readonly #signal: AbortSignal | undefined;
-  readonly #clean: IdSet = new IdSet();
+  readonly #clean: IdSet;
 
   constructor(options: {
     repository: Repository;
@@ -16,6 +16,7 @@ export class ObjectProblems {
     signal?: AbortSignal | undefined;
   }) {
     this.#repository = options.repository;
+    this.#clean = new IdSet(options.repository.contents.index);
     this.#findings = options.findings;
     this.#signal = options.signal;
   }

@@ -1,8 +1,9 @@
 import type { CallOptions } from "../base/environment.ts";
+import { BitSet } from "../base/bit-set.ts";
 import { VarveError } from "../base/errors.ts";
 import type { BlobId, BlobStore } from "../blob/store.ts";
 import { BulkReader } from "../content/bulk-reader.ts";
-import type { ContentId } from "../index/content-id.ts";
+import type { IndexView } from "../content/content-store.ts";
 import type { ContentInfo } from "../index/content-info.ts";
 import type { Repository } from "../repository/repository.ts";
 import type { IdSet } from "./id-set.ts";
@@ -40,6 +41,8 @@ export function placeProblem(packs: PackSizes, info: ContentInfo): VarveError | 
 
 // Several packs are read as one batch, so that there is always enough to read in parallel.
 const BATCH_BYTES = 256 * 1024 * 1024;
+/** The same, for what is known of each. */
+export const BATCH_CONTENTS = 50_000;
 
 /** Reads every content of `ids` once, pack by pack, and checks its bytes against its id. */
 export async function readAll(
@@ -61,15 +64,13 @@ export async function readAll(
     );
   let batch: ContentInfo[] = [];
   let bytes = 0;
-  for (const pack of byPack(repository, ids)) {
-    for (const id of pack) {
-      const info = repository.contents.info(id);
-      if (info !== undefined) {
-        batch.push(info);
-        bytes += info.packedLength;
-      }
+  for (const pack of byPack(repository.contents.index, ids.refs())) {
+    for (const ref of pack) {
+      const info = repository.contents.index.infoAt(ref);
+      batch.push(info);
+      bytes += info.packedLength;
     }
-    if (bytes >= BATCH_BYTES) {
+    if (bytes >= BATCH_BYTES || batch.length >= BATCH_CONTENTS) {
       await readBatch(batch);
       batch = [];
       bytes = 0;
@@ -78,34 +79,73 @@ export async function readAll(
   await readBatch(batch);
 }
 
-/** The ids in groups, one for each pack, sorted by counting: eight bytes an id, where objects would take hundreds. */
-function* byPack(repository: Repository, ids: IdSet): Generator<ContentId[], void, undefined> {
-  const packNumbers = new Map<BlobId, number>();
-  const packOf = new Uint32Array(ids.size);
-  const counts: number[] = [];
-  for (let position = 0; position < ids.size; position++) {
-    const pack = repository.contents.info(ids.contentIdAt(position))?.packBlobId ?? NO_PACK;
-    const number = packNumbers.get(pack) ?? packNumbers.size;
-    packNumbers.set(pack, number);
-    packOf[position] = number;
-    counts[number] = (counts[number] ?? 0) + 1;
+// Contents are sorted by their packs so many at a time, at eight bytes each and one look at all of them.
+const SORTED_AT_ONCE = 1_000_000;
+
+/** The contents in groups, of one pack as a rule; each once, though the index may change meanwhile. */
+export function* byPack(
+  index: IndexView,
+  refs: Iterable<number>,
+): Generator<readonly number[], void, undefined> {
+  const counts = new Uint32Array(index.packCount);
+  for (const ref of refs) {
+    const pack = index.packAt(ref);
+    counts[pack] = (counts[pack] as number) + 1; // pack < packCount
   }
-  const ends: number[] = [];
-  for (const count of counts) {
-    ends.push((ends.at(-1) ?? 0) + count);
+  const done = new BitSet();
+  for (let first = 0, end = 0; first < counts.length; first = end) {
+    let count = 0;
+    do {
+      count += counts[end] as number; // end < length
+      end += 1;
+    } while (end < counts.length && count + (counts[end] as number) <= SORTED_AT_ONCE);
+    const groups = count === 0 ? [] : sortedByPack(index, refs, { first, end, count });
+    for (const group of groups) {
+      const left = group.filter((ref) => done.add(ref));
+      if (left.length > 0) {
+        yield left;
+      }
+    }
   }
-  const next = ends.map((end, number) => end - (counts[number] ?? 0));
-  const order = new Uint32Array(ids.size);
-  for (const [position, number] of packOf.entries()) {
-    const at = next[number] ?? 0;
-    order[at] = position;
-    next[number] = at + 1;
+  let moved: number[] = [];
+  for (const ref of refs) {
+    if (done.add(ref)) {
+      moved.push(ref);
+    }
+    if (moved.length >= BATCH_CONTENTS) {
+      yield moved;
+      moved = [];
+    }
   }
-  let start = 0;
-  for (const end of ends) {
-    yield Array.from(order.subarray(start, end), (position) => ids.contentIdAt(position));
-    start = end;
-  }
+  yield moved;
 }
 
-const NO_PACK = "" as BlobId; // equal to no blob's id: groups what is in no index
+/** Those in the packs from `first` to before `end`, `count` of them at most. */
+function* sortedByPack(
+  index: IndexView,
+  refs: Iterable<number>,
+  { first, end, count }: { first: number; end: number; count: number },
+): Generator<readonly number[], void, undefined> {
+  const found = new Float64Array(count);
+  let length = 0;
+  for (const ref of refs) {
+    const pack = index.packAt(ref);
+    if (pack >= first && pack < end && length < count) {
+      found[length] = (pack - first) * 2 ** 32 + ref; // below 2^53 with two million packs at once
+      length += 1;
+    }
+  }
+  const sorted = found.subarray(0, length).sort();
+  let group: number[] = [];
+  let last = -1;
+  for (const value of sorted) {
+    const pack = Math.floor(value / 2 ** 32);
+    if (pack !== last && group.length > 0) {
+      yield group;
+      group = [];
+    }
+    last = pack;
+    group.push(value % 2 ** 32);
+  }
+  yield group;
+}

@@ -52,12 +52,12 @@ export function entryKey(directory: ObjectId, entry: DirectoryEntry): string {
 export class StructureCheck {
   readonly findings: Findings = noFindings();
   /** All contents that are used. */
-  readonly contents: IdSet = new IdSet();
+  readonly contents: IdSet;
   /** Those among them to be read. */
-  readonly toRead: IdSet = new IdSet();
+  readonly toRead: IdSet;
   directories = 0;
   files = 0;
-  readonly #seen: IdSet = new IdSet();
+  readonly #seen: IdSet;
   readonly #repository: Repository;
   readonly #packs: PackSizes | undefined;
   readonly #isSelected: (file: ObjectId) => boolean;
@@ -72,6 +72,10 @@ export class StructureCheck {
     signal: AbortSignal | undefined;
     onProgress: () => void;
   }) {
+    const { index } = options.repository.contents;
+    this.contents = new IdSet(index);
+    this.toRead = new IdSet(index);
+    this.#seen = new IdSet(index);
     this.#repository = options.repository;
     this.#packs = options.packs;
     this.#isSelected = options.isSelected;

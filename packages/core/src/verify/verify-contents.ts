@@ -78,7 +78,7 @@ export async function checkContents(
   const packSizes = await listPacks(repository.blobs, { signal });
   const packs = new Map<BlobId, PackProblem>();
   const damaged: (Reason & { content: ContentId; pack: BlobId })[] = [];
-  const toRead = new IdSet();
+  const toRead = new IdSet(repository.contents.index);
   const counts = {
     contents: 0,
     contentsInMissingPacks: 0,
