@@ -96,14 +96,14 @@ export async function buildLargeRepository(folder: string, contents: number): Pr
   const environment = systemEnvironment();
   const client = { username: "varve", hostname: "localhost" };
   await createRepository(store, { password: PASSWORD, client, environment });
+  // The last epoch is written to from now on; what went into the first is covered by a range.
+  await writeMarkers(store);
   {
     await using repository = await openRepository(store, { password: PASSWORD, environment });
     const crypto = await openCrypto();
     const { format } = repository;
     const randomBytes = (size: number): Uint8Array => environment.randomBytes(size);
     await writeSnapshots(repository, contents);
-    // The last epoch is written to from now on; what went into the first is covered by a range.
-    await writeMarkers(store);
     await setMaintenance(repository, defaultMaintenance("varve@localhost"));
     await repository.flush();
     await writeIndexes(store, createSealer(format, { crypto, randomBytes }), contents);
