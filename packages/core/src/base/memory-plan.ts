@@ -109,7 +109,11 @@ const RUNGS: readonly [Rung, ...Rung[]] = [
 ];
 
 /** The index gets at least this part of what the runtime leaves, as long as other parts can be smaller. */
-const INDEX_FRACTION = 0.25;
+const INDEX_FRACTION: Readonly<Record<Work, number>> = {
+  backup: 0.25,
+  maintenance: 0.5,
+  reading: 0.5,
+};
 
 /**
  * `packSizeBytes` is the repository's own, which a writer must hold several times. Throws `invalid-argument` with the
@@ -130,7 +134,7 @@ export function planMemory(options: {
     };
     return { limitBytes, ...planOfRung(RUNGS[0], workers), ...index };
   }
-  const wanted = Math.max(MIN_INDEX_BYTES, (limitBytes - RUNTIME_BYTES) * INDEX_FRACTION);
+  const wanted = Math.max(MIN_INDEX_BYTES, (limitBytes - RUNTIME_BYTES) * INDEX_FRACTION[work]);
   let left = 0;
   for (const rung of RUNGS) {
     const plan = planOfRung(rung, workers);

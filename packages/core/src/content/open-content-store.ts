@@ -3,7 +3,7 @@ import { Semaphore } from "../base/concurrency.ts";
 import type { CallOptions, Environment } from "../base/environment.ts";
 import type { ScratchFile } from "../index/slabs.ts";
 import { type MemoryPlan, unboundedMemory } from "../base/memory-plan.ts";
-import { isVarveError, VarveError } from "../base/errors.ts";
+import { VarveError } from "../base/errors.ts";
 import type { DamagedBlob } from "../blob/damaged-blob.ts";
 import type { SwitchedCache } from "../blob/blob-cache.ts";
 import type { BlobId, BlobStore } from "../blob/store.ts";

@@ -135,11 +135,14 @@ export async function runMaintenance(
 }
 
 /** Nothing but the index is held while index blobs are merged. */
-function compactionBound({ memory, openScratch }: Repository): CompactOptions["bound"] {
-  const { limitBytes, indexBytes } = memory;
+function compactionBound(repository: Repository): CompactOptions["bound"] {
+  const { limitBytes, indexBytes } = repository.memory;
   return limitBytes === undefined
     ? undefined
-    : { maxBytes: limitBytes - RUNTIME_BYTES - indexBytes, openScratch };
+    : {
+        maxBytes: limitBytes - RUNTIME_BYTES - indexBytes,
+        openScratch: () => repository.openScratch(),
+      };
 }
 
 /** By the index as this client has it: after each backup this must cost one request, and not a listing of indexes. */

@@ -65,7 +65,7 @@ async function largeStore(
   const packs = Math.ceil(contents / CONTENTS_PER_PACK) + UNNAMED_PACKS;
   async function* list(prefix: string): AsyncGenerator<BlobInfo, void, undefined> {
     let count = 0;
-    for (let pack = 0; prefix === "p" && pack < packs; pack++, count++) {
+    for (let pack = 0; pack < (prefix === "p" ? packs : 0); pack++, count++) {
       yield { id: packId(pack), size: CONTENTS_PER_PACK * CONTENT_BYTES + 5000, mtimeMs };
     }
     for await (const blob of inner.list(prefix)) {
@@ -74,19 +74,22 @@ async function largeStore(
     }
     requests.list += Math.max(1, Math.ceil(count / 1000));
   }
-  const counted =
-    <A extends unknown[], R>(kind: "get" | "put" | "delete", call: (...args: A) => R) =>
-    (...args: A): R => {
-      requests[kind] += 1;
-      return call(...args);
-    };
   const base = passThrough(inner);
   const store: BlobStore = {
     ...base,
     list,
-    get: counted("get", base.get),
-    put: counted("put", base.put),
-    delete: counted("delete", base.delete),
+    get: (id, options) => {
+      requests.get += 1;
+      return base.get(id, options);
+    },
+    put: (id, parts, options) => {
+      requests.put += 1;
+      return base.put(id, parts, options);
+    },
+    delete: (id, options) => {
+      requests.delete += 1;
+      return base.delete(id, options);
+    },
   };
   return { store, requests };
 }
