@@ -43,7 +43,7 @@ export function parseResourcePolicy(configMap: KubeObject): ResourcePolicy {
   }
   let parsed: unknown;
   try {
-    parsed = parse(text, { maxAliasCount: 0 });
+    parsed = parse(text, { maxAliasCount: 0, logLevel: "error" });
   } catch (error) {
     throw bad(`ConfigMap ${configMap.metadata.name}: ${errorMessage(error)}`);
   }

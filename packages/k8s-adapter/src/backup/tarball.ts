@@ -1,4 +1,4 @@
-import { Readable } from "node:stream";
+import { pipeline, Readable } from "node:stream";
 import { createGunzip, createGzip } from "node:zlib";
 import { VarveError } from "@varve/core";
 import { extract, type Pack, pack } from "tar-stream";
@@ -86,7 +86,10 @@ export async function rewriteTarball(
   );
   const writer = new TarballWriter({ nowMs });
   try {
-    for await (const entry of Readable.from([archive]).pipe(createGunzip()).pipe(extract())) {
+    const unpacked = extract();
+    // Destroys all of them when one fails: `unpacked` then throws here.
+    pipeline(Readable.from([archive]), createGunzip(), unpacked, () => {});
+    for await (const entry of unpacked) {
       const parts: Uint8Array[] = [];
       for await (const part of entry) {
         parts.push(part as Uint8Array); // a byte stream

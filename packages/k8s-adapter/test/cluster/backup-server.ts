@@ -20,6 +20,7 @@ import { type Context, DEFAULT_SETTINGS, type Settings } from "../../src/server/
 import { Metrics } from "../../src/server/metrics.ts";
 import { runControllers } from "../../src/server/run-controllers.ts";
 import { type Backup, type BackupSpec, VELERO } from "../../src/velero/resources.ts";
+import { backupRepositoryController } from "../../src/volume/backup-repositories.ts";
 import { openPodVolumes } from "../../src/volume/open-pod-volumes.ts";
 
 /** A server that runs Backups against a real API server, in this process; its locations are directories. */
@@ -87,7 +88,8 @@ export async function startBackupServer(
     metrics: new Metrics(),
     settings: { ...DEFAULT_SETTINGS, itemOperationPollMs: 200, ...settings },
   };
-  const controllers = backupControllers({ actions, podVolumes: openPodVolumes({ pollMs: 100 }) });
+  const podVolumes = openPodVolumes({ pollMs: 100 });
+  const controllers = [...backupControllers({ actions, podVolumes }), backupRepositoryController()];
   const start = (): { stop: AbortController; running: Promise<void> } => {
     const stop = new AbortController();
     return { stop, running: runControllers(context, controllers, { signal: stop.signal }) };
