@@ -49,7 +49,7 @@ export class ItemRestorer {
   constructor(run: RestoreRun, parts: RestorerParts) {
     this.#run = run;
     this.#parts = parts;
-    this.#namespaces = new RestoredNamespaces(run, parts.contents);
+    this.#namespaces = new RestoredNamespaces(run, parts.contents, this.list);
     this.#existing = new ExistingObjects(run, this.list);
   }
 

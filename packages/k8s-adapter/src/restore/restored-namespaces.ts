@@ -3,6 +3,7 @@ import { isKubeError, type KubeObject, type ResourceRef } from "../kube/kube-api
 import type { RestoreRun } from "./action.ts";
 import type { BackupContents } from "./backup-contents.ts";
 import { labelRestored } from "./prepare-object.ts";
+import type { RestoredList } from "./restored-list.ts";
 
 const NAMESPACES: ResourceRef = {
   group: "",
@@ -16,11 +17,13 @@ const POLL_MS = 500;
 export class RestoredNamespaces {
   readonly #run: RestoreRun;
   readonly #contents: BackupContents;
+  readonly #list: RestoredList;
   readonly #ready = new Map<string, Promise<void>>();
 
-  constructor(run: RestoreRun, contents: BackupContents) {
+  constructor(run: RestoreRun, contents: BackupContents, list: RestoredList) {
     this.#run = run;
     this.#contents = contents;
+    this.#list = list;
   }
 
   /** Throws when it cannot be made, and when an old one did not go in time; for every object that would live in it. */
@@ -43,7 +46,9 @@ export class RestoredNamespaces {
           throw error;
         });
       if (existing === undefined) {
-        await context.kube.create(NAMESPACES, await this.#namespace(source, target), { signal });
+        const namespace = await this.#namespace(source, target);
+        await context.kube.create(NAMESPACES, namespace, { signal });
+        this.#list.set(namespace, "created");
         log.info(`made namespace ${target}`);
         return;
       }

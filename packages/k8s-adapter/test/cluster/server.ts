@@ -44,15 +44,18 @@ const FINAL = new Set(["Completed", "PartiallyFailed", "Failed", "FailedValidati
 export async function startTestServer({
   namespace,
   settings = {},
+  fspath,
 }: {
   readonly namespace: string;
   readonly settings?: Partial<Settings>;
+  /** A folder that is the bucket, instead of S3. */
+  readonly fspath?: string;
 }): Promise<TestServer> {
   await k("apply", "-f", crds);
   await k("wait", "crd", "--all", "--for=condition=Established", "--timeout=60s");
   const s3 = await startVersitygw();
   await s3.createBucket(BUCKET);
-  await applyLocation({ namespace, s3 });
+  await applyLocation({ namespace, s3, fspath });
   const environment = systemEnvironment();
   const kubeConfig = new KubeConfig();
   kubeConfig.loadFromString(cluster.kubeconfig);
@@ -128,9 +131,11 @@ const WAIT_COMMAND = [
 async function applyLocation({
   namespace,
   s3,
+  fspath,
 }: {
   readonly namespace: string;
   readonly s3: VersitygwServer;
+  readonly fspath: string | undefined;
 }): Promise<void> {
   const { endpoint, accessKeyId, secretAccessKey } = s3;
   const cloud = `[default]\naws_access_key_id=${accessKeyId}\naws_secret_access_key=${secretAccessKey}\n`;
@@ -145,12 +150,20 @@ async function applyLocation({
       apiVersion: "velero.io/v1",
       kind: "BackupStorageLocation",
       metadata: { name: "default", namespace },
-      spec: {
-        provider: "aws",
-        default: true,
-        objectStorage: { bucket: BUCKET, prefix: "cluster-a" },
-        config: { region: "us-east-1", s3Url: endpoint, s3ForcePathStyle: "true" },
-      },
+      spec:
+        fspath === undefined
+          ? {
+              provider: "aws",
+              default: true,
+              objectStorage: { bucket: BUCKET, prefix: "cluster-a" },
+              config: { region: "us-east-1", s3Url: endpoint, s3ForcePathStyle: "true" },
+            }
+          : {
+              provider: "velero.io/fs",
+              default: true,
+              objectStorage: { bucket: BUCKET },
+              config: { fspath },
+            },
     },
     {
       apiVersion: "v1",
