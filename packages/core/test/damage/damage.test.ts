@@ -99,4 +99,4 @@ test("one damaged blob never keeps the rest from being opened, listed, verified,
     writeFileSync(path, text);
   }
   expect(readFileSync(path, "utf8")).toBe(text);
-}, 120_000);
+}, 600_000); // ten seconds of work, also where eight others want the processor
