@@ -63,7 +63,12 @@ class Catalog implements ResourceCatalog {
     this.#all = types.filter(({ resource }) => !resource.includes("/"));
     const preferred = this.#all.filter((type) => type.preferred);
     this.#types = inBackupOrder(preferred);
-    this.#byName = namesOf(preferred);
+    // Some are in none but another version: DataUploads.
+    const known = new Set(preferred.map((type) => groupResource(type)));
+    this.#byName = namesOf([
+      ...preferred,
+      ...this.#all.filter((type) => !known.has(groupResource(type))),
+    ]);
   }
 }
 

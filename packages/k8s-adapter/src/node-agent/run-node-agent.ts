@@ -1,6 +1,9 @@
 import { availableParallelism } from "node:os";
 import type { Context } from "../server/context.ts";
 import { runControllers } from "../server/run-controllers.ts";
+import { DEFAULT_HOLDER, type HolderPod } from "../csi/holder-pod.ts";
+import { dataDownloads } from "./data-downloads.ts";
+import { dataUploads } from "./data-uploads.ts";
 import { podVolumeBackups } from "./pod-volume-backups.ts";
 import { podVolumeRestores } from "./pod-volume-restores.ts";
 import { Slots } from "./slots.ts";
@@ -21,6 +24,12 @@ export interface NodeAgentSettings {
   readonly progressMs: number;
   /** True: folders named `.snapshot` and `~snapshot` at a volume's root are copied, too. Default false. */
   readonly snapshotFolders: boolean;
+  /** The pod that holds a volume of the data mover mounted. */
+  readonly holder: HolderPod;
+  /** How long the data mover waits for that pod, default 30 minutes. */
+  readonly prepareTimeoutMs: number;
+  /** How often is looked for what the agent of a lost node has left, default 30 seconds. */
+  readonly takeOverMs: number;
 }
 
 export interface NodeAgentParts {
@@ -49,6 +58,9 @@ export async function runNodeAgent(context: Context, options: NodeAgentOptions):
     parallel: cores,
     progressMs: 10_000,
     snapshotFolders: false,
+    holder: DEFAULT_HOLDER,
+    prepareTimeoutMs: 1_800_000,
+    takeOverMs: 30_000,
     ...options.settings,
   };
   const parts: NodeAgentParts = {
@@ -57,7 +69,8 @@ export async function runNodeAgent(context: Context, options: NodeAgentOptions):
     slots: new Slots(settings.concurrency),
     settings,
   };
-  const paths = [podVolumeBackups(parts), podVolumeRestores(parts)];
+  const movers = context.settings.csi ? [dataUploads(parts), dataDownloads(parts)] : [];
+  const paths = [podVolumeBackups(parts), podVolumeRestores(parts), ...movers];
   const controllers = paths.map(({ controller }) => controller);
   await runControllers(context, controllers, { signal: options.signal });
   await Promise.all(paths.map(({ idle }) => idle()));

@@ -147,7 +147,9 @@ async function isSelected(
   { type, item }: { readonly type: ResourceType; readonly item: StoredItem },
 ): Promise<boolean> {
   const namespace = groupResource(type) === "namespaces" ? item.name : item.namespace;
-  if (namespace !== undefined && !selection.includesNamespace(namespace)) {
+  // Data uploads are in the server's namespace, and serve claims of others.
+  const isFree = groupResource(type) === "datauploads.velero.io";
+  if (namespace !== undefined && !isFree && !selection.includesNamespace(namespace)) {
     return false;
   }
   const { metadata } = await contents.object(item);

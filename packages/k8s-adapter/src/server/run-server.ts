@@ -1,6 +1,9 @@
 import type { KubeConfig } from "@kubernetes/client-node";
 import type { Environment } from "@varve/core";
 import { backupControllers } from "../backup/controllers.ts";
+import { csiBackupActions } from "../csi/backup-actions.ts";
+import { csiDeleteAction } from "../csi/delete-snapshots.ts";
+import { csiRestoreActions } from "../csi/restore-actions.ts";
 import { deletionControllers } from "../deletion/expiry-controller.ts";
 import { downloadControllers } from "../download/download-controllers.ts";
 import { openKubeApi } from "../kube/kube-client.ts";
@@ -79,10 +82,10 @@ function serverControllers({ pollMs = 1000, version = "0.1.0" }: ServerOptions):
   return [
     ...locationControllers(),
     backupRepositoryController(),
-    ...backupControllers({ podVolumes }),
-    ...restoreControllers({ podVolumes, pollMs }),
+    ...backupControllers({ podVolumes, actions: csiBackupActions() }),
+    ...restoreControllers({ podVolumes, pollMs, actions: csiRestoreActions() }),
     ...scheduleControllers(),
-    ...deletionControllers({}),
+    ...deletionControllers({ actions: [csiDeleteAction()] }),
     ...downloadControllers({ version, plugins: [] }),
   ];
 }
