@@ -33,7 +33,7 @@ export const STORAGE_CLASSES: ResourceRef = {
   group: "storage.k8s.io",
 };
 
-export const API_VERSION = `${SNAPSHOT_GROUP}/v1`;
+export const API_VERSION: string = `${SNAPSHOT_GROUP}/v1`;
 
 /** Of its own group: what a claim that is made from a snapshot names. */
 export function snapshotSource(name: string): {

@@ -73,7 +73,8 @@ export async function startTestServer({
         ...settings,
       },
     };
-    const agent = { workers: 1, progressMs: 500 };
+    const holder = { image: cluster.image, command: ["sleep", "3600"] };
+    const agent = { workers: 1, progressMs: 500, holder, takeOverMs: 1000 };
     const { podsDir: podsFolder, nodeName } = cluster;
     const running = Promise.all([
       runServer({ ...options, pollMs: 100 }),
