@@ -10,6 +10,9 @@ import { FORMAT_BLOB } from "./format.ts";
  */
 export const FORMAT_COPY: BlobId = parseBlobId("varve.repository");
 
+/** Velero's: it keeps nothing but Kopia's blobs and this one in a repository's folder, and so do we where it stands. */
+const VELERO_MARKER = parseBlobId("udmrepo.Repository");
+
 /**
  * Makes the copy what `kopia.repository` is, if that is still `rawFormatBlob`: a blob that has been damaged or changed since
  * it was opened is not copied. Gives whether it was written.
@@ -19,12 +22,12 @@ export async function keepFormatCopy(
   rawFormatBlob: Uint8Array,
   { signal }: CallOptions = {},
 ): Promise<boolean> {
-  const [current, copy] = await Promise.all([
-    getIfPresent(store, FORMAT_BLOB, { signal }),
-    getIfPresent(store, FORMAT_COPY, { signal }),
-  ]);
+  const [current, copy, marker] = await Promise.all(
+    [FORMAT_BLOB, FORMAT_COPY, VELERO_MARKER].map((id) => getIfPresent(store, id, { signal })),
+  );
   const isSame = copy !== undefined && equalBytes(copy, rawFormatBlob);
-  if (current === undefined || isSame || !equalBytes(current, rawFormatBlob)) {
+  const isCurrent = current !== undefined && equalBytes(current, rawFormatBlob);
+  if (isSame || !isCurrent || marker !== undefined) {
     return false;
   }
   signal?.throwIfAborted();

@@ -20,6 +20,8 @@ export interface CreateRepositoryOptions extends CreateFormatOptions, CallOption
   readonly environment?: Environment | undefined;
   /** Who owns maintenance; default `varve@localhost`. */
   readonly client?: ClientIdentity | undefined;
+  /** A second copy of the format blob, as `varve.repository`; default true. */
+  readonly formatCopy?: boolean | undefined;
   /** What the first session writes besides the maintenance manifest: the global policy. */
   readonly initialManifests?: readonly { readonly labels: Labels; readonly payload: unknown }[];
 }
@@ -41,7 +43,9 @@ export async function createRepository(
     ...deps,
     signal,
   });
-  await store.put(FORMAT_COPY, [format.rawFormatBlob], { signal });
+  if (options.formatCopy ?? true) {
+    await store.put(FORMAT_COPY, [format.rawFormatBlob], { signal });
+  }
   const openOptions = { password, environment, client, crypto, codecs, signal };
   await using repository = await openWithFormat(store, format, openOptions);
   const { manifests } = repository;

@@ -53,6 +53,7 @@ export async function ensureVolumeRepository(
     await createRepository(store, {
       password,
       splitter: SPLITTER,
+      formatCopy: false, // Velero's folders hold what Velero knows
       environment: context.environment,
       client: VOLUME_CLIENT,
       signal,
