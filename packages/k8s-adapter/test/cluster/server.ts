@@ -51,7 +51,7 @@ export async function startTestServer({
   /** A folder that is the bucket, instead of S3. */
   readonly fspath?: string;
 }): Promise<TestServer> {
-  await k("apply", "-f", crds);
+  await k("apply", "-k", crds);
   await k("wait", "crd", "--all", "--for=condition=Established", "--timeout=60s");
   const s3 = await startVersitygw();
   await s3.createBucket(BUCKET);
