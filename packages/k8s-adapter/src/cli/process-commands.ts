@@ -1,6 +1,7 @@
 import { hostname } from "node:os";
 import { type LogEvent, systemEnvironment } from "@varve/core";
 import type { Command } from "commander";
+import { DEFAULT_HOLDER } from "../csi/holder-pod.ts";
 import { runNodeAgentProcess, runServer } from "../server/run-server.ts";
 import type { Settings } from "../server/context.ts";
 import { parseDuration } from "../velero/duration.ts";
@@ -79,6 +80,7 @@ function addNodeAgent(program: Command): void {
     .option("--metrics-address <address>", "probes and metrics", ":8085")
     .option("--concurrency <count>", "volumes at the same time", Number, 1)
     .option("--max-memory <MiB>", "a ceiling for the copying of one volume", Number)
+    .option("--holder-image <image>", "of pods that hold volumes for the data mover")
     .option(
       "--copy-snapshot-folders",
       "folders of snapshots at the root of file servers' volumes, too",
@@ -101,6 +103,9 @@ function addNodeAgent(program: Command): void {
         agent: {
           concurrency: flags.concurrency,
           snapshotFolders: flags.copySnapshotFolders === true,
+          ...(flags.holderImage === undefined
+            ? {}
+            : { holder: { ...DEFAULT_HOLDER, image: flags.holderImage } }),
         },
         signal: stopSignal(),
       });
@@ -132,6 +137,7 @@ interface AgentFlags {
   readonly concurrency: number;
   readonly maxMemory?: number;
   readonly copySnapshotFolders?: boolean;
+  readonly holderImage?: string;
 }
 
 function settingsOf(flags: ServerFlags): Partial<Settings> {
