@@ -45,8 +45,11 @@ export async function startTestServer({
   namespace,
   settings = {},
   fspath,
+  runs = true,
 }: {
   readonly namespace: string;
+  /** False: the test runs server and agent itself. */
+  readonly runs?: boolean;
   readonly settings?: Partial<Settings>;
   /** A folder that is the bucket, instead of S3. */
   readonly fspath?: string;
@@ -76,6 +79,9 @@ export async function startTestServer({
     const holder = { image: cluster.image, command: ["sleep", "3600"] };
     const agent = { workers: 1, progressMs: 500, holder, takeOverMs: 1000 };
     const { podsDir: podsFolder, nodeName } = cluster;
+    if (!runs) {
+      return { stop, running: Promise.resolve() };
+    }
     const running = Promise.all([
       runServer({ ...options, pollMs: 100 }),
       runNodeAgentProcess({ ...options, nodeName, podsFolder, agent }),
