@@ -15,14 +15,15 @@ const FILL = `cd /data && mkdir -p sub/empty && echo hello > sub/a.txt && ln -s 
 const LOOK = `cd /data && find . -mindepth 1 ! -path './.velero*' ! -path './.snapshot*' | sort | while read f; do
   stat -c '%n %F %a %u:%g %Y' "$f"; [ -L "$f" ] && readlink "$f"; [ -f "$f" ] && [ ! -L "$f" ] && md5sum "$f"; done; cat /cache/c; true`;
 
-test("claims 1, 4, 5, 9, 44: an application with its volumes comes back, in its own namespace and in another that is restricted", async () => {
+test("claims 1, 4, 5, 9, 44: an application with its volumes comes back, in its own namespace and in others", async () => {
   await using velero = await createNamespace("velero");
   await using app = await createNamespace("shop", { team: "sales" });
   await using server = await startTestServer({ namespace: velero.name });
   const namespace = app.name;
   await apply(...application(namespace));
-  await k("wait", "-n", namespace, "pod/db", "--for=condition=Ready", "--timeout=60s");
+  await k("wait", "-n", namespace, "pod", "--all", "--for=condition=Ready", "--timeout=60s");
   await exec(namespace, "db", FILL);
+  await exec(namespace, "web", "echo a page > /work/page");
   const before = await exec(namespace, "db", LOOK);
 
   const backup = await server.run(VELERO.backups, {
@@ -50,9 +51,7 @@ test("claims 1, 4, 5, 9, 44: an application with its volumes comes back, in its 
   const settings = await k("get", "-n", namespace, "configmap/settings", "-o", "jsonpath={.data}");
   expect(JSON.parse(settings)).toEqual({ mode: '<fast> & "safe"' });
 
-  await using other = await createNamespace("other", {
-    "pod-security.kubernetes.io/enforce": "baseline",
-  });
+  await using other = await createNamespace("other");
   const mapped = await server.run(VELERO.restores, {
     kind: "Restore",
     metadata: { name: "mapped" },
@@ -61,6 +60,22 @@ test("claims 1, 4, 5, 9, 44: an application with its volumes comes back, in its 
   expect(mapped).toMatchObject({ status: { phase: "Completed" } });
   await k("wait", "-n", other.name, "pod/db", "--for=condition=Ready", "--timeout=60s");
   expect(await exec(other.name, "db", LOOK)).toBe(before);
+
+  await using strict = await createNamespace("strict", {
+    "pod-security.kubernetes.io/enforce": "restricted",
+  });
+  const admitted = await server.run(VELERO.restores, {
+    kind: "Restore",
+    metadata: { name: "admitted" },
+    spec: {
+      backupName: "first",
+      namespaceMapping: { [namespace]: strict.name },
+      labelSelector: { matchLabels: { app: "web" } },
+    },
+  });
+  expect(admitted).toMatchObject({ status: { phase: "Completed" } });
+  await k("wait", "-n", strict.name, "pod/web", "--for=condition=Ready", "--timeout=60s");
+  expect(await exec(strict.name, "web", "cat /work/page")).toBe("a page\n");
 });
 
 function application(namespace: string): object[] {
@@ -115,6 +130,31 @@ function application(namespace: string): object[] {
           { name: "data", persistentVolumeClaim: { claimName: "data" } },
           { name: "cache", emptyDir: {} },
         ],
+      },
+    },
+    {
+      apiVersion: "v1",
+      kind: "Pod",
+      metadata: { name: "web", namespace, labels: { app: "web" } },
+      spec: {
+        terminationGracePeriodSeconds: 0,
+        securityContext: { fsGroup: 1000 },
+        containers: [
+          {
+            name: "main",
+            image: cluster.image,
+            command: ["sleep", "3600"],
+            securityContext: {
+              runAsUser: 1000,
+              runAsNonRoot: true,
+              allowPrivilegeEscalation: false,
+              capabilities: { drop: ["ALL"] },
+              seccompProfile: { type: "RuntimeDefault" },
+            },
+            volumeMounts: [{ name: "work", mountPath: "/work" }],
+          },
+        ],
+        volumes: [{ name: "work", emptyDir: {} }],
       },
     },
   ];
