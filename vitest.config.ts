@@ -32,7 +32,8 @@ const projects = [
 // On a real Kubernetes: after all others, since building it, once, takes long and goes on beside them.
 if (canRunKube("the tests on a Kubernetes cluster")) {
   const globalSetup = fileURLToPath(new URL("testenv/src/kube-setup.ts", import.meta.url));
-  const more = { globalSetup, sequence: { groupOrder: 1 } };
+  // The client library alone takes seconds to load: its modules are shared by the files that a worker runs.
+  const more = { globalSetup, sequence: { groupOrder: 1 }, isolate: false };
   projects.push(project("cluster", "packages/k8s-adapter", ["test/cluster/**/*.test.ts"], more));
 }
 

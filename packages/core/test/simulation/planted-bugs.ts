@@ -158,7 +158,7 @@ export const PLANTED_BUGS: readonly PlantedBug[] = [
   },
   {
     name: "what is needed again stays marked",
-    near: 6,
+    near: 113,
     maintain: maintenanceOf((repository) => withContents(repository, { unremove: () => {} })),
   },
   {

@@ -1,7 +1,7 @@
 import { Agent as HttpAgent, type IncomingMessage, request as httpRequest } from "node:http";
 import { Agent as HttpsAgent, type RequestOptions, request as httpsRequest } from "node:https";
 import type { KubeConfig } from "@kubernetes/client-node";
-import type { CallOptions } from "@varve/core";
+import type { CallOptions, Environment } from "@varve/core";
 import { decodeJson } from "./go-json.ts";
 import { KubeError, type KubeErrorCode } from "./kube-api.ts";
 
@@ -22,22 +22,47 @@ export interface KubeRequest extends CallOptions {
 }
 
 const MAX_CONNECTIONS = 64;
+const MAX_ATTEMPTS = 10;
+const MAX_WAIT_SECONDS = 30;
 
 export class KubeConnection implements Disposable {
   readonly #config: KubeConfig;
+  readonly #environment: Environment;
   #agent: { readonly key: string; readonly agent: HttpAgent } | undefined;
 
-  constructor(config: KubeConfig) {
+  constructor(config: KubeConfig, environment: Environment) {
     this.#config = config;
+    this.#environment = environment;
   }
 
-  /** The answer, when its status is 2xx; its body is not read yet. Throws {@link KubeError} and the signal's reason. */
+  /**
+   * The answer, when its status is 2xx; its body is not read yet. A server that has not begun on the request and says
+   * when to come again is asked again then. Throws {@link KubeError} and the signal's reason.
+   */
   async open(request: KubeRequest): Promise<IncomingMessage> {
-    const { signal, method, path, query = {}, body } = request;
+    for (let attempt = 1; ; attempt++) {
+      const response = await this.#send(request);
+      const { statusCode: status = 0 } = response;
+      if (status >= 200 && status < 300) {
+        return response;
+      }
+      const text = await readText(response).catch(() => "");
+      const seconds = Number(response.headers["retry-after"]);
+      const isBusy = (status === 429 || status === 503) && seconds > 0;
+      if (!isBusy || attempt === MAX_ATTEMPTS) {
+        throw statusError(`${request.method} ${request.path}`, status, text);
+      }
+      const waitMs = Math.min(seconds, MAX_WAIT_SECONDS) * 1000;
+      await this.#environment.sleep(waitMs, { signal: request.signal });
+    }
+  }
+
+  async #send(request: KubeRequest): Promise<IncomingMessage> {
+    const { signal, path, query = {}, body } = request;
     signal?.throwIfAborted();
     const url = this.#url(path, query);
     const options = await this.#options(request);
-    const response = await new Promise<IncomingMessage>((resolve, reject) => {
+    return await new Promise<IncomingMessage>((resolve, reject) => {
       const send = url.protocol === "https:" ? httpsRequest : httpRequest;
       const outgoing = send(url, options, resolve);
       outgoing.setTimeout(request.idleMs ?? 60_000, () => {
@@ -46,12 +71,6 @@ export class KubeConnection implements Disposable {
       outgoing.on("error", (error) => reject(this.#failure(request, error)));
       outgoing.end(body);
     });
-    const { statusCode: status = 0 } = response;
-    if (status >= 200 && status < 300) {
-      return response;
-    }
-    const text = await readText(response).catch(() => "");
-    throw statusError(`${method} ${path}`, status, text);
   }
 
   /** The whole answer, parsed. */

@@ -47,7 +47,7 @@ class KubeClient implements KubeApi, Disposable {
   constructor(config: KubeConfig, environment: Environment) {
     this.#config = config;
     this.#environment = environment;
-    this.#connection = new KubeConnection(config);
+    this.#connection = new KubeConnection(config, environment);
   }
 
   [Symbol.dispose](): void {

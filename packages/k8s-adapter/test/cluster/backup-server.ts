@@ -37,7 +37,7 @@ export interface BackupServer extends AsyncDisposable {
   files(backup: string, location?: string): BlobStore;
 }
 
-const crds = fileURLToPath(new URL("../fixtures/velero-crds", import.meta.url));
+const crds = fileURLToPath(new URL("../../crds", import.meta.url));
 
 export async function startBackupServer(
   access: KubeAccess,
@@ -51,7 +51,7 @@ export async function startBackupServer(
     readonly actions?: readonly BackupAction[];
   },
 ): Promise<BackupServer> {
-  await kubectl(access, ["apply", "-f", crds]);
+  await kubectl(access, ["apply", "-k", crds]);
   await kubectl(access, ["wait", "crd", "--all", "--for=condition=Established", "--timeout=60s"]);
   const environment = systemEnvironment();
   const config = new KubeConfig();

@@ -8,7 +8,7 @@ import { expect, test } from "vitest";
 
 /** That the Kubernetes of the tests is one: an API, a node whose volumes are seen here, volumes with snapshots. */
 
-const crds = fileURLToPath(new URL("../fixtures/velero-crds", import.meta.url));
+const crds = fileURLToPath(new URL("../../crds", import.meta.url));
 const k = (...args: string[]): Promise<string> => kubectl(cluster, args);
 const apply = (...items: unknown[]): Promise<string> =>
   kubectl(cluster, ["apply", "-f", "-"], JSON.stringify({ apiVersion: "v1", kind: "List", items }));
@@ -45,7 +45,7 @@ function claim(metadata: { name: string; namespace: string }, dataSource?: unkno
 }
 
 test("Velero's resource definitions are served, with their columns", async () => {
-  await k("apply", "-f", crds);
+  await k("apply", "-k", crds);
   await k("wait", "crd", "--all", "--for=condition=Established", "--timeout=60s");
   await using namespace = await createNamespace("crds");
   await apply({

@@ -32,7 +32,7 @@ export interface LocationServer extends AsyncDisposable {
   stop(): Promise<void>;
 }
 
-const crds = fileURLToPath(new URL("../fixtures/velero-crds", import.meta.url));
+const crds = fileURLToPath(new URL("../../crds", import.meta.url));
 const KINDS: Readonly<Record<string, string>> = {
   backups: "Backup",
   restores: "Restore",
@@ -50,7 +50,7 @@ export async function startLocationServer(
     environment = systemEnvironment(),
   }: { readonly settings?: Partial<Settings>; readonly environment?: Environment } = {},
 ): Promise<LocationServer> {
-  await kubectl(cluster, ["apply", "-f", crds]);
+  await kubectl(cluster, ["apply", "-k", crds]);
   await kubectl(cluster, ["wait", "crd", "--all", "--for=condition=Established", "--timeout=60s"]);
   const owned = await createNamespace("location");
   const namespace = owned.name;
