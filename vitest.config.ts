@@ -33,7 +33,9 @@ const projects = [
 if (canRunKube("the tests on a Kubernetes cluster")) {
   const globalSetup = fileURLToPath(new URL("testenv/src/kube-setup.ts", import.meta.url));
   // The client library alone takes seconds to load: its modules are shared by the files that a worker runs.
-  const more = { globalSetup, sequence: { groupOrder: 1 }, isolate: false };
+  // Most of their time they wait for pods, so more of them run at once.
+  const sharing = { isolate: false, maxWorkers: 4 };
+  const more = { globalSetup, sequence: { groupOrder: 1 }, ...sharing };
   projects.push(project("cluster", "packages/k8s-adapter", ["test/cluster/**/*.test.ts"], more));
 }
 

@@ -139,6 +139,10 @@ export function canRunGoServers(what: string): boolean {
 
 /** As {@link canRunGoServers}, of suites on a Kubernetes cluster with a real node. */
 export function canRunKube(what: string): boolean {
+  if (process.env["VARVE_TEST_KUBE"] === "no") {
+    process.stderr.write(`left out, as VARVE_TEST_KUBE=no says: ${what}\n`);
+    return false;
+  }
   return canRun(what, [
     ...(process.platform === "linux" ? [] : ["Linux"]),
     ...(hasGo() ? [] : ["the Go toolchain"]),
