@@ -23,7 +23,7 @@ test("claims 1, 4, 5, 9, 44: an application with its volumes comes back, in its 
   await apply(...application(namespace));
   await k("wait", "-n", namespace, "pod", "--all", "--for=condition=Ready", "--timeout=60s");
   await exec(namespace, "db", FILL);
-  await exec(namespace, "web", "echo a page > /work/page");
+  await exec(namespace, "web", "echo a page > /pages/one");
   const before = await exec(namespace, "db", LOOK);
 
   const backup = await server.run(VELERO.backups, {
@@ -75,7 +75,7 @@ test("claims 1, 4, 5, 9, 44: an application with its volumes comes back, in its 
   });
   expect(admitted).toMatchObject({ status: { phase: "Completed" } });
   await k("wait", "-n", strict.name, "pod/web", "--for=condition=Ready", "--timeout=60s");
-  expect(await exec(strict.name, "web", "cat /work/page")).toBe("a page\n");
+  expect(await exec(strict.name, "web", "cat /pages/one")).toBe("a page\n");
 });
 
 function application(namespace: string): object[] {
@@ -132,30 +132,35 @@ function application(namespace: string): object[] {
         ],
       },
     },
-    {
-      apiVersion: "v1",
-      kind: "Pod",
-      metadata: { name: "web", namespace, labels: { app: "web" } },
-      spec: {
-        terminationGracePeriodSeconds: 0,
-        securityContext: { fsGroup: 1000 },
-        containers: [
-          {
-            name: "main",
-            image: cluster.image,
-            command: ["sleep", "3600"],
-            securityContext: {
-              runAsUser: 1000,
-              runAsNonRoot: true,
-              allowPrivilegeEscalation: false,
-              capabilities: { drop: ["ALL"] },
-              seccompProfile: { type: "RuntimeDefault" },
-            },
-            volumeMounts: [{ name: "work", mountPath: "/work" }],
-          },
-        ],
-        volumes: [{ name: "work", emptyDir: {} }],
-      },
-    },
+    restrictedPod(namespace),
   ];
+}
+
+/** One that the profile `restricted` admits. */
+function restrictedPod(namespace: string): object {
+  return {
+    apiVersion: "v1",
+    kind: "Pod",
+    metadata: { name: "web", namespace, labels: { app: "web" } },
+    spec: {
+      terminationGracePeriodSeconds: 0,
+      securityContext: { fsGroup: 1000 },
+      containers: [
+        {
+          name: "main",
+          image: cluster.image,
+          command: ["sleep", "3600"],
+          securityContext: {
+            runAsUser: 1000,
+            runAsNonRoot: true,
+            allowPrivilegeEscalation: false,
+            capabilities: { drop: ["ALL"] },
+            seccompProfile: { type: "RuntimeDefault" },
+          },
+          volumeMounts: [{ name: "work", mountPath: "/pages" }],
+        },
+      ],
+      volumes: [{ name: "work", emptyDir: {} }],
+    },
+  };
 }
