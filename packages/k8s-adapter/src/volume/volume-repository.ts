@@ -49,7 +49,8 @@ export async function ensureVolumeRepository(
   }
   const password = await repositoryPassword(context, { signal });
   if (format === undefined) {
-    await refuseForeign(store, { signal });
+    // Core refuses a folder with other blobs, which may be a repository that has lost its format; not what a creation
+    // that was killed has left.
     await createRepository(store, {
       password,
       splitter: SPLITTER,
@@ -113,16 +114,4 @@ async function uniqueIdIn(
     throw new VarveError("corrupt", `${id}: ${errorMessage(error)}`, { cause: error });
   }
   throw new VarveError("corrupt", `${id}: no unique id`);
-}
-
-/** A repository is made in an empty folder only: what lies there may be one that has lost its format blob. */
-async function refuseForeign(store: BlobStore, { signal }: CallOptions): Promise<void> {
-  for await (const { id } of store.list("", { signal })) {
-    if (id !== MARKER) {
-      throw new VarveError(
-        "corrupt",
-        `${store.label}: there is no ${FORMAT}, but ${id}: a repository that was damaged is not made anew`,
-      );
-    }
-  }
 }
