@@ -8,7 +8,7 @@ import { cluster, createNamespace } from "@varve/testenv/kube-cluster.ts";
 import { kubectl } from "@varve/testenv/kube.ts";
 import { afterEach, expect, test } from "vitest";
 import { type PodVolumeBackup, VELERO } from "../../src/velero/resources.ts";
-import { apply, k, startTestServer } from "./server.ts";
+import { apply, k, locationAvailable, startTestServer } from "./server.ts";
 
 /** `kill -9` of the real processes in the middle of a backup: the next ones go on, and nothing is done twice or stays behind. */
 
@@ -58,6 +58,7 @@ test("a server and an agent that are killed at any phase of a backup are followe
   ]);
   const agentArgs = ["node-agent", "--node-name", cluster.nodeName, "--host-pods", cluster.podsDir];
   let processes = { server: start(velero.name, ["server"]), agent: start(velero.name, agentArgs) };
+  await locationAvailable(velero.name);
   const { kube } = server;
   const volumeOf = async (backup: string): Promise<readonly PodVolumeBackup[]> => {
     const { items } = await kube.listAll(VELERO.podVolumeBackups, {
@@ -80,7 +81,7 @@ test("a server and an agent that are killed at any phase of a backup are followe
       const { phase } = (backup["status"] ?? {}) as { phase?: string };
       const copy = volume?.status?.phase ?? "";
       return {
-        begun: phase === "InProgress",
+        begun: phase !== undefined && !["New", "Queued", "ReadyToStart"].includes(phase),
         accepted: volume !== undefined,
         copying: copy === "InProgress" || copy === "Completed",
         copied: copy === "Completed",

@@ -89,6 +89,9 @@ export async function startTestServer({
     return { stop, running };
   };
   let current = start();
+  if (runs) {
+    await locationAvailable(namespace);
+  }
   const stop = async (): Promise<void> => {
     current.stop.abort(new Error("the test stops it"));
     await current.running;
@@ -125,6 +128,12 @@ export async function startTestServer({
       await s3.stop();
     },
   };
+}
+
+/** A backup that comes before is not valid. */
+export async function locationAvailable(namespace: string): Promise<void> {
+  const condition = "--for=jsonpath={.status.phase}=Available";
+  await k("wait", "-n", namespace, "backupstoragelocation/default", condition, "--timeout=60s");
 }
 
 /** As `varve-k8s restore-wait` does it, for an image that has a shell only; the Restore's UID is `$0`. */
