@@ -2,6 +2,7 @@ import { type CallOptions, errorMessage } from "@varve/core";
 import { type KubeObject, KubeError, type ResourceRef } from "../kube/kube-api.ts";
 import type { Context } from "../server/context.ts";
 import type { Controller } from "../server/controller.ts";
+import { ProgressPatches } from "../server/progress-patches.ts";
 import { formatTime } from "../velero/duration.ts";
 import type { DataPathStatus } from "../velero/resources.ts";
 import type { CopyProgress } from "../volume/copy-volume.ts";
@@ -121,7 +122,7 @@ async function runTask<T extends DataPathObject>(
     using _slot = await slots.take({ signal: either(signal, stop.signal) });
     const startTimestamp = object.status?.startTimestamp ?? now();
     await patch({ phase: "InProgress", startTimestamp });
-    const reporter = new ProgressReporter(context, options.progressMs, patch);
+    const reporter = new ProgressPatches(environment, options.progressMs, patch);
     const result = await options.work(context, object, {
       signal: either(signal, stop.signal),
       stop: stop.signal,
@@ -161,37 +162,5 @@ async function patchStatus(
     if (!(error instanceof KubeError) || error.code !== "not-found") {
       throw error;
     }
-  }
-}
-
-/** At most one patch at a time, and none sooner than the interval after the last. */
-class ProgressReporter {
-  readonly #context: Context;
-  readonly #intervalMs: number;
-  readonly #patch: (status: object) => Promise<void>;
-  #lastMs = Number.NEGATIVE_INFINITY;
-  #running: Promise<void> | undefined;
-
-  constructor(context: Context, intervalMs: number, patch: (status: object) => Promise<void>) {
-    this.#context = context;
-    this.#intervalMs = intervalMs;
-    this.#patch = patch;
-  }
-
-  report({ bytesDone, totalBytes }: CopyProgress): void {
-    const nowMs = this.#context.environment.nowMs();
-    if (this.#running === undefined && nowMs >= this.#lastMs + this.#intervalMs) {
-      this.#lastMs = nowMs;
-      this.#running = this.#patch({ progress: { bytesDone, totalBytes } })
-        .catch(() => {}) // the next one says more
-        .finally(() => {
-          this.#running = undefined;
-        });
-    }
-  }
-
-  async end(): Promise<void> {
-    this.#lastMs = Number.POSITIVE_INFINITY;
-    await this.#running;
   }
 }

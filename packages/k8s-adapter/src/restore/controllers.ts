@@ -5,6 +5,7 @@ import { isKubeError, type KubeObject } from "../kube/kube-api.ts";
 import type { Location } from "../location/location.ts";
 import type { Context } from "../server/context.ts";
 import type { Controller } from "../server/controller.ts";
+import { ProgressPatches } from "../server/progress-patches.ts";
 import { RecordedLog } from "../server/recorded-log.ts";
 import { durationMs, formatTime, parseTime } from "../velero/duration.ts";
 import { LABEL, labelValue } from "../velero/labels.ts";
@@ -39,6 +40,7 @@ export interface RestoreControllerOptions {
   readonly pollMs?: number | undefined;
 }
 
+const PROGRESS_MS = 1000;
 const FINALIZER = "restores.velero.io/external-resources-finalizer";
 
 export function restoreControllers(options: RestoreControllerOptions): Controller[] {
@@ -131,7 +133,9 @@ async function runWith(
   { log, signal, ...parts }: Parts & CallOptions & { readonly log: RecordedLog },
 ): Promise<void> {
   const { context, restore } = run;
-  const progress = new ProgressPatches(context, restore);
+  const progress = new ProgressPatches(context.environment, PROGRESS_MS, async (status) =>
+    patch(context, restore, { status }),
+  );
   const done = await restoreObjects(
     run,
     location,
@@ -395,34 +399,4 @@ async function removeFiles(
   await patch(context, restore, {
     metadata: { finalizers: finalizers.filter((name) => name !== FINALIZER) },
   });
-}
-
-/** At most one a second, and none on top of another. */
-class ProgressPatches {
-  readonly #context: Context;
-  readonly #restore: Restore;
-  #nextMs = 0;
-  #running: Promise<unknown> | undefined;
-
-  constructor(context: Context, restore: Restore) {
-    this.#context = context;
-    this.#restore = restore;
-  }
-
-  report(progress: { readonly totalItems: number; readonly itemsRestored: number }): void {
-    const nowMs = this.#context.environment.nowMs();
-    if (this.#running === undefined && nowMs >= this.#nextMs) {
-      this.#nextMs = nowMs + 1000;
-      this.#running = patch(this.#context, this.#restore, { status: { progress } })
-        .catch(() => {}) // the next one says more
-        .finally(() => {
-          this.#running = undefined;
-        });
-    }
-  }
-
-  async end(): Promise<void> {
-    this.#nextMs = Number.POSITIVE_INFINITY;
-    await this.#running;
-  }
 }
