@@ -1,9 +1,7 @@
-import { gunzipSync } from "node:zlib";
-import { isVarveError, parseBlobId } from "@varve/core";
 import type { BlobStore, CallOptions } from "@varve/core/blob";
 import type { VolumeInfo } from "../backup/volume-info.ts";
-import { decodeJson } from "../kube/go-json.ts";
 import type { KubeObject } from "../kube/kube-api.ts";
+import { BACKUP_FILES, readGzippedJson } from "../location/backup-files.ts";
 import type { PodVolumeBackup } from "../velero/resources.ts";
 
 /** What becomes of persistent volumes: spec section 9.4. */
@@ -14,8 +12,6 @@ export type VolumeFate =
   | "keep"
   /** From a snapshot of the provider, through its plug-in. */
   | "native-snapshot";
-
-const MAX_JSON_BYTES = 256 << 20;
 
 export class RestoredVolumes {
   readonly #infos: ReadonlyMap<string, VolumeInfo>;
@@ -32,23 +28,15 @@ export class RestoredVolumes {
     );
   }
 
-  /** Reads `-volumeinfo.json.gz`, which older backups lack. Throws what stores throw, and `SyntaxError`. */
+  /** Reads `-volumeinfo.json.gz`, which older backups lack. Throws what stores throw, and `corrupt`. */
   static async read(
     store: BlobStore,
     backup: string,
     { copies, signal }: CallOptions & { readonly copies: readonly PodVolumeBackup[] },
   ): Promise<RestoredVolumes> {
-    try {
-      const bytes = await store.get(parseBlobId(`${backup}-volumeinfo.json.gz`), { signal });
-      const text = gunzipSync(bytes, { maxOutputLength: MAX_JSON_BYTES }).toString("utf8");
-      const value = decodeJson(text);
-      return new RestoredVolumes(Array.isArray(value) ? (value as VolumeInfo[]) : [], copies);
-    } catch (error) {
-      if (isVarveError(error, "blob-not-found")) {
-        return new RestoredVolumes([], copies);
-      }
-      throw error;
-    }
+    const file = BACKUP_FILES.BackupVolumeInfos(backup);
+    const value = await readGzippedJson(store, file, { signal });
+    return new RestoredVolumes(Array.isArray(value) ? (value as VolumeInfo[]) : [], copies);
   }
 
   info(volumeName: string): VolumeInfo | undefined {
