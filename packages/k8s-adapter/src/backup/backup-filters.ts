@@ -1,5 +1,6 @@
+import { CONFIG_MAPS, NAMESPACES } from "../kube/core-types.ts";
 import type { CallOptions } from "@varve/core";
-import { isKubeError, type ResourceRef } from "../kube/kube-api.ts";
+import { isKubeError } from "../kube/kube-api.ts";
 import type { Context } from "../server/context.ts";
 import { LABEL } from "../velero/labels.ts";
 import type { BackupSpec } from "../velero/resources.ts";
@@ -7,19 +8,6 @@ import type { BackupFilters } from "./collect-items.ts";
 import { createNamespaceFilter } from "./namespace-filter.ts";
 import { createResourceFilter } from "./resource-filter.ts";
 import { parseResourcePolicy, type ResourcePolicy } from "./resource-policy.ts";
-
-const NAMESPACES: ResourceRef = {
-  group: "",
-  version: "v1",
-  resource: "namespaces",
-  namespaced: false,
-};
-const CONFIG_MAPS: ResourceRef = {
-  group: "",
-  version: "v1",
-  resource: "configmaps",
-  namespaced: true,
-};
 
 /** Names of all namespaces, and of those that are labelled not to be backed up. */
 export async function listNamespaces(

@@ -1,3 +1,4 @@
+import { VOLUMES } from "../kube/core-types.ts";
 import { type CallOptions, errorMessage } from "@varve/core";
 import type {
   BackupAction,
@@ -25,7 +26,6 @@ import {
   find,
   SNAPSHOTS,
   type Volume,
-  VOLUMES,
   type VolumeSnapshot,
   type VolumeSnapshotContent,
 } from "./snapshot-objects.ts";

@@ -1,3 +1,4 @@
+import { CONFIG_MAPS } from "../kube/core-types.ts";
 import type { CallOptions } from "@varve/core";
 import type { OperationProgress } from "../backup/action.ts";
 import type { KubeObject } from "../kube/kube-api.ts";
@@ -8,7 +9,7 @@ import { LABEL, labelValue } from "../velero/labels.ts";
 import { type DataDownload, type DataUpload, VELERO } from "../velero/resources.ts";
 import { isFinal } from "../volume/open-pod-volumes.ts";
 import { progressOf } from "./data-uploads.ts";
-import { CONFIG_MAPS, ensure } from "./snapshot-objects.ts";
+import { ensure } from "./snapshot-objects.ts";
 import { sha256 } from "./volume-snapshots.ts";
 
 /** DataDownloads as the server sees them, and what it keeps of the DataUploads of a backup (spec section 5.3). */

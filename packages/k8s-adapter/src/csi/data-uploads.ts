@@ -1,3 +1,4 @@
+import { CLAIMS, VOLUMES } from "../kube/core-types.ts";
 import type { CallOptions } from "@varve/core";
 import type { BackupRun, OperationProgress, StartedOperation } from "../backup/action.ts";
 import { pvInfo, type VolumeInfo } from "../backup/volume-info.ts";
@@ -7,7 +8,7 @@ import { LABEL, labelValue } from "../velero/labels.ts";
 import { type DataUpload, VELERO } from "../velero/resources.ts";
 import { readyBackupRepository } from "../volume/backup-repositories.ts";
 import { isFinal } from "../volume/open-pod-volumes.ts";
-import { type Claim, CLAIMS, find, type Volume, VOLUMES } from "./snapshot-objects.ts";
+import { type Claim, find, type Volume } from "./snapshot-objects.ts";
 import { removeSnapshot, type TakenSnapshot } from "./volume-snapshots.ts";
 
 /** DataUploads as the server sees them: made for a claim, watched, and told of at the end (spec section 5.3). */

@@ -1,19 +1,11 @@
+import { CLAIMS, PODS, STORAGE_CLASSES, VOLUMES } from "../kube/core-types.ts";
 import { type CallOptions, VarveError } from "@varve/core";
 import type { KubeObject } from "../kube/kube-api.ts";
 import type { Context } from "../server/context.ts";
 import type { DataDownload } from "../velero/resources.ts";
 import { type ExposeOptions, removeHolder, runningPod } from "./expose-snapshot.ts";
 import { holderPod } from "./holder-pod.ts";
-import {
-  type Claim,
-  CLAIMS,
-  ensure,
-  find,
-  PODS,
-  STORAGE_CLASSES,
-  type Volume,
-  VOLUMES,
-} from "./snapshot-objects.ts";
+import { type Claim, ensure, find, type Volume } from "./snapshot-objects.ts";
 
 /**
  * A new volume for a claim that is held back until it is filled (spec section 5.3): it is made for a claim in the server's

@@ -1,3 +1,4 @@
+import { CLAIMS, PODS } from "../kube/core-types.ts";
 import { type CallOptions, VarveError } from "@varve/core";
 import type { KubeObject } from "../kube/kube-api.ts";
 import type { Context } from "../server/context.ts";
@@ -7,11 +8,9 @@ import { type HolderPod, holderPod } from "./holder-pod.ts";
 import {
   API_VERSION,
   type Claim,
-  CLAIMS,
   CONTENTS,
   ensure,
   find,
-  PODS,
   SNAPSHOTS,
   snapshotSource,
   type VolumeSnapshot,

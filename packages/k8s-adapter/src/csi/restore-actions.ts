@@ -1,3 +1,4 @@
+import { CLAIMS } from "../kube/core-types.ts";
 import type { CallOptions } from "@varve/core";
 import type { KubeObject, ResourceType } from "../kube/kube-api.ts";
 import { groupResource } from "../kube/resource-catalog.ts";
@@ -16,7 +17,6 @@ import { snapshotClasses } from "./snapshot-class.ts";
 import {
   API_VERSION,
   type Claim,
-  CLAIMS,
   CONTENTS,
   ensure,
   find,

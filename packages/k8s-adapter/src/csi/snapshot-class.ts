@@ -1,7 +1,8 @@
+import { STORAGE_CLASSES } from "../kube/core-types.ts";
 import type { CallOptions } from "@varve/core";
 import type { KubeObject } from "../kube/kube-api.ts";
 import type { Context } from "../server/context.ts";
-import { type Claim, find, SNAPSHOT_CLASSES, STORAGE_CLASSES } from "./snapshot-objects.ts";
+import { type Claim, find, SNAPSHOT_CLASSES } from "./snapshot-objects.ts";
 
 /** Which VolumeSnapshotClass a claim's snapshot is made with: spec section 5.2. */
 

@@ -17,22 +17,6 @@ export const SNAPSHOTS: ResourceRef = snapshotType("volumesnapshots", true);
 export const CONTENTS: ResourceRef = snapshotType("volumesnapshotcontents", false);
 export const SNAPSHOT_CLASSES: ResourceRef = snapshotType("volumesnapshotclasses", false);
 
-const core = (resource: string, namespaced: boolean): ResourceRef => ({
-  group: "",
-  version: "v1",
-  resource,
-  namespaced,
-});
-
-export const CLAIMS: ResourceRef = core("persistentvolumeclaims", true);
-export const VOLUMES: ResourceRef = core("persistentvolumes", false);
-export const PODS: ResourceRef = core("pods", true);
-export const CONFIG_MAPS: ResourceRef = core("configmaps", true);
-export const STORAGE_CLASSES: ResourceRef = {
-  ...core("storageclasses", false),
-  group: "storage.k8s.io",
-};
-
 export const API_VERSION: string = `${SNAPSHOT_GROUP}/v1`;
 
 /** Of its own group: what a claim that is made from a snapshot names. */

@@ -1,5 +1,6 @@
+import { PODS } from "../kube/core-types.ts";
 import type { CallOptions } from "@varve/core";
-import type { KubeApi, KubeObject, ResourceRef } from "../kube/kube-api.ts";
+import type { KubeApi, KubeObject } from "../kube/kube-api.ts";
 import { isKubeError } from "../kube/kube-api.ts";
 import type { Context } from "../server/context.ts";
 import type { RunLog } from "../server/run-log.ts";
@@ -90,8 +91,6 @@ export interface RestoreHookRun {
   readonly tally: HookTally;
   readonly pollMs: number;
 }
-
-const PODS: ResourceRef = { group: "", version: "v1", resource: "pods", namespaced: true };
 
 /**
  * Waits for each hook's container and runs it, in order. A hook that fails is an error; with `Fail` it ends the hooks of

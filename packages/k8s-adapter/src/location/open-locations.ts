@@ -1,3 +1,4 @@
+import { SECRETS } from "../kube/core-types.ts";
 import { createHash } from "node:crypto";
 import { type Environment, VarveError } from "@varve/core";
 import {
@@ -12,7 +13,7 @@ import {
 import { openAzureBucket } from "@varve/storage-azure";
 import { openGcsBucket } from "@varve/storage-gcs";
 import { openS3Bucket } from "@varve/storage-s3";
-import { isKubeError, type KubeApi, type ResourceRef } from "../kube/kube-api.ts";
+import { isKubeError, type KubeApi } from "../kube/kube-api.ts";
 import { type BackupStorageLocation, type SecretKeySelector, VELERO } from "../velero/resources.ts";
 import type { Location, Locations } from "./location.ts";
 import { azureOptions, gcsOptions, type ProviderConfig, s3Options } from "./provider-config.ts";
@@ -27,7 +28,6 @@ export interface LocationsOptions {
   readonly environment: Environment;
 }
 
-const SECRETS: ResourceRef = { group: "", version: "v1", resource: "secrets", namespaced: true };
 /** What Velero's installer makes (spec section 2.1). */
 const DEFAULT_CREDENTIAL: SecretKeySelector = { name: "cloud-credentials", key: "cloud" };
 // Who asks for folders or a URL waits; who moves data has core's patience.

@@ -1,3 +1,4 @@
+import { PODS } from "../kube/core-types.ts";
 import {
   exposeClaim,
   filledVolume,
@@ -6,7 +7,6 @@ import {
   removeExposedClaim,
 } from "../csi/expose-claim.ts";
 import { HELD_VOLUME } from "../csi/holder-pod.ts";
-import { PODS } from "../csi/snapshot-objects.ts";
 import type { Context } from "../server/context.ts";
 import { type DataDownload, VELERO } from "../velero/resources.ts";
 import { restoreVolume } from "../volume/copy-volume.ts";

@@ -1,6 +1,6 @@
+import { PODS } from "../kube/core-types.ts";
 import { exposeSnapshot, removeExposedSnapshot } from "../csi/expose-snapshot.ts";
 import { HELD_VOLUME } from "../csi/holder-pod.ts";
-import { PODS } from "../csi/snapshot-objects.ts";
 import { type DataUpload, VELERO } from "../velero/resources.ts";
 import { backUpVolume } from "../volume/copy-volume.ts";
 import { openVolumeRepository } from "../volume/volume-repository.ts";

@@ -1,14 +1,11 @@
+import { CLAIMS, PODS, VOLUMES } from "../kube/core-types.ts";
 import { type CallOptions, VarveError } from "@varve/core";
-import type { KubeObject, ResourceRef } from "../kube/kube-api.ts";
+import type { KubeObject } from "../kube/kube-api.ts";
 import type { Context } from "../server/context.ts";
 import type { PodReference } from "../velero/resources.ts";
 import { eligibleVolumes } from "../volume/eligible-volumes.ts";
 import { volumesOf } from "../volume/pod-spec.ts";
 import { volumePath } from "./host-path.ts";
-
-const PODS: ResourceRef = { group: "", version: "v1", resource: "pods", namespaced: true };
-const CLAIMS: ResourceRef = { ...PODS, resource: "persistentvolumeclaims" };
-const VOLUMES: ResourceRef = { ...PODS, resource: "persistentvolumes", namespaced: false };
 
 export interface LocatedVolume {
   readonly path: string;

@@ -1,5 +1,6 @@
+import { PODS } from "../kube/core-types.ts";
 import { errorMessage } from "@varve/core";
-import { isKubeError, type KubeObject, type ResourceRef } from "../kube/kube-api.ts";
+import { isKubeError, type KubeObject } from "../kube/kube-api.ts";
 import type { Context } from "../server/context.ts";
 import { LABEL } from "../velero/labels.ts";
 import { type PodVolumeRestore, VELERO } from "../velero/resources.ts";
@@ -11,8 +12,6 @@ import { dataPathController } from "./data-path.ts";
 import { getPod, locateTarget } from "./locate-volume.ts";
 import { removeMarker, writeMarker } from "./restore-marker.ts";
 import type { NodeAgentParts } from "./run-node-agent.ts";
-
-const PODS: ResourceRef = { group: "", version: "v1", resource: "pods", namespaced: true };
 
 /** PodVolumeRestores of pods on this node, while `restore-wait` holds their containers back: spec section 4.6. */
 export function podVolumeRestores(parts: NodeAgentParts): ReturnType<typeof dataPathController> {

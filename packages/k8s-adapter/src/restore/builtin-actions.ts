@@ -1,9 +1,5 @@
-import {
-  isKubeError,
-  type KubeObject,
-  type ResourceRef,
-  type ResourceType,
-} from "../kube/kube-api.ts";
+import { CONFIG_MAPS, STORAGE_CLASSES } from "../kube/core-types.ts";
+import { isKubeError, type KubeObject, type ResourceType } from "../kube/kube-api.ts";
 import { groupResource } from "../kube/resource-catalog.ts";
 import type { RelatedItem } from "../backup/action.ts";
 import type { RestoreAction } from "./action.ts";
@@ -258,19 +254,6 @@ const apiServiceAction: RestoreAction = {
     const made = object.metadata.labels?.["kube-aggregator.kubernetes.io/automanaged"];
     return { object, skip: made !== undefined };
   },
-};
-
-const CONFIG_MAPS: ResourceRef = {
-  group: "",
-  version: "v1",
-  resource: "configmaps",
-  namespaced: true,
-};
-const STORAGE_CLASSES: ResourceRef = {
-  group: "storage.k8s.io",
-  version: "v1",
-  resource: "storageclasses",
-  namespaced: false,
 };
 
 /** The `data` of the ConfigMap that configures an action; undefined when there is none. */

@@ -1,25 +1,12 @@
+import { CLAIMS, STORAGE_CLASSES, VOLUMES } from "../kube/core-types.ts";
 import type { CallOptions } from "@varve/core";
-import { isKubeError, type KubeObject, type ResourceRef } from "../kube/kube-api.ts";
+import { isKubeError, type KubeObject } from "../kube/kube-api.ts";
 import { LABEL } from "../velero/labels.ts";
 import { type PodVolumeRestore, VELERO } from "../velero/resources.ts";
 import type { RestoreRun } from "./action.ts";
 import type { RestoredObjects } from "./run-restore.ts";
 
 /** New volumes get the labels and the reclaim policy of the old ones, once they are bound: spec section 9.4, "Finalizer". */
-
-const CLAIMS: ResourceRef = {
-  group: "",
-  version: "v1",
-  resource: "persistentvolumeclaims",
-  namespaced: true,
-};
-const VOLUMES: ResourceRef = { ...CLAIMS, resource: "persistentvolumes", namespaced: false };
-const CLASSES: ResourceRef = {
-  group: "storage.k8s.io",
-  version: "v1",
-  resource: "storageclasses",
-  namespaced: false,
-};
 
 interface ClaimParts {
   readonly spec?: { readonly volumeName?: string; readonly storageClassName?: string };
@@ -114,7 +101,9 @@ async function waitsForConsumer(
   if (storageClass === undefined || storageClass === "") {
     return false;
   }
-  const found = await kube.get(CLASSES, { name: storageClass }, options).catch(() => undefined);
+  const found = await kube
+    .get(STORAGE_CLASSES, { name: storageClass }, options)
+    .catch(() => undefined);
   return found?.["volumeBindingMode"] === "WaitForFirstConsumer";
 }
 

@@ -1,16 +1,11 @@
+import { NAMESPACES } from "../kube/core-types.ts";
 import type { CallOptions } from "@varve/core";
-import { isKubeError, type KubeObject, type ResourceRef } from "../kube/kube-api.ts";
+import { isKubeError, type KubeObject } from "../kube/kube-api.ts";
 import type { RestoreRun } from "./action.ts";
 import type { BackupContents } from "./backup-contents.ts";
 import { labelRestored } from "./prepare-object.ts";
 import type { RestoredList } from "./restored-list.ts";
 
-const NAMESPACES: ResourceRef = {
-  group: "",
-  version: "v1",
-  resource: "namespaces",
-  namespaced: false,
-};
 const POLL_MS = 500;
 
 /** Target namespaces: made when they are missing, waited for when they are on their way out, never changed (spec 9.3 step 1). */

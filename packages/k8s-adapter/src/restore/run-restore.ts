@@ -1,12 +1,13 @@
+import { CONFIG_MAPS } from "../kube/core-types.ts";
 import { type CallOptions, errorMessage } from "@varve/core";
 import { HookTally } from "../hooks/pod-exec.ts";
 import { restoreHooksOf, runRestoreHooks } from "../hooks/restore-hooks.ts";
 import type { KubeObject, ResourceRef, ResourceType } from "../kube/kube-api.ts";
 import { groupResource } from "../kube/resource-catalog.ts";
 import type { Location } from "../location/location.ts";
-import type { RunLog } from "../server/run-log.ts";
 import type { RestoreSpec } from "../velero/resources.ts";
 import type { PodVolumes } from "../volume/pod-volumes.ts";
+import { podFields } from "../volume/pod-spec.ts";
 import { podVolumeBackupsOf } from "../volume/restore-wait.ts";
 import type { RestoreAction, RestoreRun } from "./action.ts";
 import { BackupContents, type StoredItem } from "./backup-contents.ts";
@@ -60,11 +61,11 @@ export async function restoreObjects(
     contents,
     selection,
     actions: [...parts.actions].sort((a, b) => (a.name < b.name ? -1 : 1)),
-    modifiers: await readModifiers(run, options),
+    modifiers: await resourceModifiersOf(context, restore.spec, options),
     volumes,
     onPod: (pod, source) => {
       background.push(
-        finishPod(run, { pod, source, copies, tally, ...parts, ...options }).catch(
+        finishPod(run, { pod, source, copies, selection, tally, ...parts, ...options }).catch(
           (error: unknown) => {
             if (options.signal?.aborted !== true) {
               log.error("volumes or hooks", { ...podFields(pod), error });
@@ -243,6 +244,7 @@ async function finishPod(
     pod,
     source,
     copies,
+    selection,
     tally,
     podVolumes,
     pollMs,
@@ -252,6 +254,7 @@ async function finishPod(
       readonly pod: KubeObject;
       readonly source: KubeObject;
       readonly copies: Awaited<ReturnType<typeof podVolumeBackupsOf>>;
+      readonly selection: RestoreSelection;
       readonly tally: HookTally;
     },
 ): Promise<void> {
@@ -260,7 +263,7 @@ async function finishPod(
   const backups = copies.filter(
     ({ spec }) => spec.pod.namespace === namespace && spec.pod.name === name,
   );
-  if (backups.length > 0 && restoresVolumes(run, log)) {
+  if (backups.length > 0 && restoresVolumes(run, selection)) {
     await podVolumes.restore(run, pod, { backups, sourceNamespace: namespace, signal });
   }
   const hooks = restoreHooksOf(pod, restore.spec);
@@ -270,8 +273,7 @@ async function finishPod(
 }
 
 /** Claims and volumes must both be part of the restore: spec section 4.6 step 2. */
-function restoresVolumes({ context, restore }: RestoreRun, log: RunLog): boolean {
-  const selection = createRestoreSelection(restore.spec, context.catalog);
+function restoresVolumes({ context, log }: RestoreRun, selection: RestoreSelection): boolean {
   const wanted = ["persistentvolumeclaims", "persistentvolumes"].every((name) => {
     const type = context.catalog.resolve(name);
     return type === undefined || selection.allows(type);
@@ -280,25 +282,6 @@ function restoresVolumes({ context, restore }: RestoreRun, log: RunLog): boolean
     log.info("volumes are not restored: claims or persistent volumes are left out");
   }
   return wanted;
-}
-
-function podFields({ metadata: { namespace, name } }: KubeObject): {
-  resource: string;
-  namespace: string | undefined;
-  name: string;
-} {
-  return { resource: "pods", namespace, name };
-}
-
-const CONFIG_MAPS: ResourceRef = {
-  group: "",
-  version: "v1",
-  resource: "configmaps",
-  namespaced: true,
-};
-
-async function readModifiers(run: RestoreRun, options: CallOptions): Promise<ResourceModifiers> {
-  return await resourceModifiersOf(run.context, run.restore.spec, options);
 }
 
 /** Throws an error that says why the ConfigMap cannot be used. */

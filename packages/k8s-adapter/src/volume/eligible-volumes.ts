@@ -1,21 +1,9 @@
+import { CLAIMS, VOLUMES } from "../kube/core-types.ts";
 import type { CallOptions } from "@varve/core";
-import { isKubeError, type KubeApi, type KubeObject, type ResourceRef } from "../kube/kube-api.ts";
+import { isKubeError, type KubeApi, type KubeObject } from "../kube/kube-api.ts";
 import { podPhase, nodeOf, type PodVolume, volumeMode, volumesOf } from "./pod-spec.ts";
 
 /** Which volumes of a pod can be copied from its node, and why the others cannot: spec section 4.1. */
-
-const CLAIMS: ResourceRef = {
-  group: "",
-  version: "v1",
-  resource: "persistentvolumeclaims",
-  namespaced: true,
-};
-const VOLUMES: ResourceRef = {
-  group: "",
-  version: "v1",
-  resource: "persistentvolumes",
-  namespaced: false,
-};
 
 export interface EligibleVolume {
   readonly volume: PodVolume;

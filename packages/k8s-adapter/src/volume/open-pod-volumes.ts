@@ -1,6 +1,7 @@
+import { PODS } from "../kube/core-types.ts";
 import { type CallOptions, errorMessage } from "@varve/core";
 import type { BackupRun } from "../backup/action.ts";
-import type { KubeObject, ResourceRef } from "../kube/kube-api.ts";
+import type { KubeObject } from "../kube/kube-api.ts";
 import type { RestoreRun } from "../restore/action.ts";
 import type { Context } from "../server/context.ts";
 import type { RunLog } from "../server/run-log.ts";
@@ -14,7 +15,7 @@ import {
 } from "../velero/resources.ts";
 import { readyBackupRepository } from "./backup-repositories.ts";
 import { type EligibleVolume, eligibleVolumes } from "./eligible-volumes.ts";
-import { nodeOf, volumesOf } from "./pod-spec.ts";
+import { nodeOf, podFields, volumesOf } from "./pod-spec.ts";
 import type { PodVolumes } from "./pod-volumes.ts";
 
 /** File-system backup on the server's side: resources for the node-agents, and the wait for them (spec section 4). */
@@ -22,7 +23,6 @@ export function openPodVolumes({ pollMs = 1000 }: { readonly pollMs?: number } =
   return new ServerPodVolumes(pollMs);
 }
 
-const PODS: ResourceRef = { group: "", version: "v1", resource: "pods", namespaced: true };
 const TIMEOUT_ANNOTATION = "velero.io/pod-volume-timeout";
 
 class ServerPodVolumes implements PodVolumes {
@@ -243,14 +243,6 @@ function logEnd(
       error: why ?? "no reason is given",
     });
   }
-}
-
-function podFields({ metadata: { namespace, name } }: KubeObject): {
-  resource: string;
-  namespace: string | undefined;
-  name: string;
-} {
-  return { resource: "pods", namespace, name };
 }
 
 function timeoutOf({ metadata }: KubeObject, { settings }: Context): number {

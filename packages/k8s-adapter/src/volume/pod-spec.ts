@@ -80,3 +80,12 @@ export function initContainerState(
   }
   return undefined;
 }
+
+/** What a log entry about a pod says of it. */
+export function podFields({ metadata: { namespace, name } }: KubeObject): {
+  resource: string;
+  namespace: string | undefined;
+  name: string;
+} {
+  return { resource: "pods", namespace, name };
+}

@@ -1,10 +1,10 @@
+import { SECRETS } from "../kube/core-types.ts";
 import type { CallOptions } from "@varve/core";
-import { isKubeError, type KubeObject, type ResourceRef } from "../kube/kube-api.ts";
+import { isKubeError, type KubeObject } from "../kube/kube-api.ts";
 import type { Context } from "../server/context.ts";
 
 /** The one password of all volume repositories, in a Secret beside the resources (spec section 4.4). */
 
-const SECRETS: ResourceRef = { group: "", version: "v1", resource: "secrets", namespaced: true };
 const SECRET_NAME = "velero-repo-credentials";
 const SECRET_KEY = "repository-password";
 /** What Velero writes, and everybody knows: only for those who ask for it. */

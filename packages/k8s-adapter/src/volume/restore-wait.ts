@@ -1,5 +1,6 @@
+import { CONFIG_MAPS } from "../kube/core-types.ts";
 import { parse } from "yaml";
-import type { KubeObject, ResourceRef } from "../kube/kube-api.ts";
+import type { KubeObject } from "../kube/kube-api.ts";
 import type { RestoreAction } from "../restore/action.ts";
 import type { Context } from "../server/context.ts";
 import { LABEL, labelValue } from "../velero/labels.ts";
@@ -15,12 +16,6 @@ export const RESTORE_WAIT = "restore-wait";
 /** Velero's older name for it. */
 const RESTIC_WAIT = "restic-wait";
 
-const CONFIG_MAPS: ResourceRef = {
-  group: "",
-  version: "v1",
-  resource: "configmaps",
-  namespaced: true,
-};
 const CONFIG_SELECTOR = "velero.io/plugin-config,velero.io/pod-volume-restore=RestoreItemAction";
 const NOT_RESTORED = new Set(["projected", "downwardAPI"]);
 const RESTRICTED = {

@@ -1,9 +1,10 @@
+import { CLAIMS, PODS } from "../../src/kube/core-types.ts";
 import { readdir } from "node:fs/promises";
 import { join } from "node:path";
 import { cluster, createNamespace, type Namespace } from "@varve/testenv/kube-cluster.ts";
 import { kubectl } from "@varve/testenv/kube.ts";
 import { afterAll, beforeAll, expect, test } from "vitest";
-import { CONTENTS, PODS, CLAIMS, SNAPSHOTS } from "../../src/csi/snapshot-objects.ts";
+import { CONTENTS, SNAPSHOTS } from "../../src/csi/snapshot-objects.ts";
 import { LABEL } from "../../src/velero/labels.ts";
 import {
   type Backup,
