@@ -5,6 +5,8 @@ import type { AzureCredentials, AzureStoreOptions } from "@varve/storage-azure";
 import { addPointInTime, optionOrVariable, pointInTimeMs, requiredText } from "./cloud-options.ts";
 import { type StorageConfig, type StorageType, textOf } from "./storage-type.ts";
 
+const DEFAULT_DOMAIN = "blob.core.windows.net";
+
 export const AZURE: StorageType = {
   name: "azure",
   description: "a container of Azure Blob Storage",
@@ -74,6 +76,15 @@ export const AZURE: StorageType = {
       ...{ tenantID: tenantId, clientID: clientId, clientSecret, clientCertificate: clientCert },
       azureFederatedTokenFile: tokenFile && resolve(tokenFile),
     };
+  },
+  members: [
+    ...["container", "storageAccount", "storageDomain", "endpoint", "prefix", "pointInTime"],
+    ...["storageKey", "sasToken", "connectionString"],
+    ...["tenantID", "clientID", "clientSecret", "clientCertificate", "azureFederatedTokenFile"],
+  ],
+  fromKopia: (config) => {
+    const host = `${textOf(config, "storageAccount")}.${textOf(config, "storageDomain") ?? DEFAULT_DOMAIN}`;
+    return config["doNotUseTLS"] === true ? { endpoint: `http://${host}` } : {};
   },
   describe: (config) => {
     const { container, prefix = "" } = config;

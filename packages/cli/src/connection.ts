@@ -57,7 +57,7 @@ export async function readConnection(path: string): Promise<Connection> {
 }
 
 /** What `--persist-credentials` kept for the storage. Throws `corrupt`. */
-async function keptCredentials(path: string): Promise<StorageConfig> {
+export async function keptCredentials(path: string): Promise<StorageConfig> {
   let text: string;
   try {
     text = await readFile(credentialsFile(path), "utf8");

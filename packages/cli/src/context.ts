@@ -20,6 +20,10 @@ export interface CommandContext {
   readonly stop: AbortSignal;
 }
 
+export interface UnlockedContext extends CommandContext {
+  readonly password: string;
+}
+
 /** Opens the connected repository, runs `work`, closes it again whatever happens. */
 export async function withRepository<T>(
   command: Command,
@@ -30,7 +34,7 @@ export async function withRepository<T>(
     /** Left out, what the connection says. */
     readonly cache?: false;
   },
-  work: (repository: Repository, context: CommandContext) => Promise<T>,
+  work: (repository: Repository, context: UnlockedContext) => Promise<T>,
 ): Promise<T> {
   const globals = globalOptions(command);
   const { connection, password, format, ...unlocked } = await unlock(command);
@@ -50,7 +54,7 @@ export async function withRepository<T>(
     client: { username: connection.username, hostname: connection.hostname },
   });
   using interrupts = catchInterrupts();
-  return await work(repository, { globals, connection, ...interrupts });
+  return await work(repository, { globals, connection, password, ...interrupts });
 }
 
 /** Opens another repository beside the connected one, for as long as `work` takes. */

@@ -20,6 +20,11 @@ export const FILESYSTEM: StorageType = {
     dirMode,
     flat,
   }),
+  members: ["path", "fileMode", "dirMode", "flat"],
+  fromKopia: ({ dirShards }) => ({
+    flat: Array.isArray(dirShards) && dirShards.length === 0 ? true : undefined,
+  }),
+  toKopia: ({ flat }) => (flat === true ? { dirShards: [] } : {}),
   describe: ({ path }) => `filesystem ${String(path)}`,
   secrets: {},
   open: async (config, { readOnly = false, create = false }) => {

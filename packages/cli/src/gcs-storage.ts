@@ -1,4 +1,5 @@
 import { resolve } from "node:path";
+import { VarveError } from "@varve/core/blob";
 import type { GcsStoreOptions } from "@varve/storage-gcs";
 import { addPointInTime, pointInTimeMs, readTextFile, requiredText } from "./cloud-options.ts";
 import { addSwitch } from "./options.ts";
@@ -30,6 +31,15 @@ export const GCS: StorageType = {
       readOnly: options["readOnly"] === true ? true : undefined,
     };
   },
+  members: ["bucket", "prefix", "endpoint", "credentialsFile", "readOnly", "pointInTime"],
+  fromKopia: ({ credentials }) => ({
+    credentials:
+      credentials && typeof credentials === "object" ? JSON.stringify(credentials) : undefined,
+  }),
+  toKopia: (config) => {
+    const credentials = textOf(config, "credentials");
+    return credentials === undefined ? {} : { credentials: parseCredentials(credentials) };
+  },
   describe: ({ bucket, prefix = "" }) => `gcs ${String(bucket)}/${String(prefix)}`,
   secrets: { credentials: undefined },
   open: async (config, { environment, readOnly = false }) => {
@@ -41,6 +51,15 @@ export const GCS: StorageType = {
     });
   },
 };
+
+/** Throws `invalid-argument`, without the text. */
+function parseCredentials(json: string): unknown {
+  try {
+    return JSON.parse(json) as unknown;
+  } catch {
+    throw new VarveError("invalid-argument", "the credentials that were kept are not JSON");
+  }
+}
 
 function optionsOf(config: StorageConfig): GcsStoreOptions {
   const json = textOf(config, "credentials");

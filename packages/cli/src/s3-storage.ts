@@ -1,5 +1,5 @@
 import { VarveError } from "@varve/core/blob";
-import type { S3StoreOptions } from "@varve/storage-s3";
+import type { S3CredentialChain, S3Credentials, S3Keys, S3StoreOptions } from "@varve/storage-s3";
 import {
   addPointInTime,
   optionOrVariable,
@@ -7,7 +7,7 @@ import {
   readTextFile,
   requiredText,
 } from "./cloud-options.ts";
-import { addSwitch } from "./options.ts";
+import { addSwitch, parseDurationMs } from "./options.ts";
 import { type StorageConfig, type StorageType, textOf } from "./storage-type.ts";
 
 const DEFAULT_ENDPOINT = "s3.amazonaws.com";
@@ -58,12 +58,21 @@ export const S3: StorageType = {
       rootCA: pem === undefined ? options["rootCaPemBase64"] : Buffer.from(pem).toString("base64"),
     };
   },
+  members: [
+    ...["bucket", "prefix", "endpoint", "region", "pointInTime"],
+    ...["doNotUseTLS", "doNotVerifyTLS", "rootCA"],
+    ...["accessKeyID", "secretAccessKey", "sessionToken"],
+    // These no option sets, as in Kopia: `connect from-config` does.
+    ...["roleARN", "sessionName", "duration", "roleEndpoint", "roleRegion"],
+    ...["webIdentityToken", "webIdentityTokenFile"],
+  ],
   describe: ({ bucket, prefix = "", endpoint = DEFAULT_ENDPOINT }) =>
     `s3 ${String(endpoint)}/${String(bucket)}/${String(prefix)}`,
   secrets: {
     accessKeyID: "AWS_ACCESS_KEY_ID",
     secretAccessKey: "AWS_SECRET_ACCESS_KEY",
     sessionToken: "AWS_SESSION_TOKEN",
+    webIdentityToken: undefined,
   },
   open: async (config, { environment, readOnly = false }) => {
     // The SDK would say on standard error what it thinks of this version of Node.
@@ -91,8 +100,29 @@ function optionsOf(config: StorageConfig): S3StoreOptions {
   };
 }
 
+/** A role that is assumed with a token or else with keys, or the keys themselves (spec §6.6). Throws `invalid-argument`. */
+function credentialsOf(config: StorageConfig): S3Credentials {
+  const roleArn = textOf(config, "roleARN");
+  if (roleArn === undefined) {
+    return keysOf(config);
+  }
+  const duration = textOf(config, "duration");
+  const role = {
+    roleArn,
+    sessionName: textOf(config, "sessionName"),
+    durationSeconds: (duration && Math.floor(parseDurationMs(duration) / 1000)) || undefined,
+    stsEndpoint: textOf(config, "roleEndpoint"),
+    stsRegion: textOf(config, "roleRegion"),
+  };
+  const tokenFile = textOf(config, "webIdentityTokenFile");
+  const token = tokenFile === undefined ? textOf(config, "webIdentityToken") : undefined;
+  return tokenFile === undefined && token === undefined
+    ? { kind: "assume-role", ...role, source: keysOf(config) }
+    : { kind: "web-identity", ...role, tokenFile, token };
+}
+
 /** Static keys, else what Amazon's tools would find. Throws `invalid-argument` for half a pair. */
-function credentialsOf(config: StorageConfig): S3StoreOptions["credentials"] {
+function keysOf(config: StorageConfig): S3Keys | S3CredentialChain {
   const accessKeyId = textOf(config, "accessKeyID");
   const secretAccessKey = textOf(config, "secretAccessKey");
   if (accessKeyId === undefined && secretAccessKey === undefined) {

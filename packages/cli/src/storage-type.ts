@@ -1,4 +1,4 @@
-import type { BlobStore, Environment } from "@varve/core/blob";
+import type { BlobStore, Environment, StoreLimits } from "@varve/core/blob";
 import type { Command } from "commander";
 
 /** What a kind of storage is to the command line; the kinds are in `storage.ts`. */
@@ -7,9 +7,14 @@ import type { Command } from "commander";
 export interface StorageLocation {
   readonly type: string;
   readonly config: StorageConfig;
+  /** How fast it may be asked, where whoever named the place said so too. */
+  readonly limits?: StoreLimits | undefined;
 }
 
 export type StorageConfig = Readonly<Record<string, string | number | boolean | undefined>>;
+
+/** Kopia's configuration of a storage, as its connection files and tokens have it. */
+export type KopiaConfig = Readonly<Record<string, unknown>>;
 
 export interface StorageType {
   /** The word on the command line and in the connection file. */
@@ -20,6 +25,11 @@ export interface StorageType {
   addOptions(command: Command): void;
   /** From the options that `addOptions` added. */
   configOf(options: StorageConfig): StorageConfig | Promise<StorageConfig>;
+  /** Members of the configuration that have the same name and meaning in Kopia's; the case of letters does not matter there. */
+  readonly members: readonly string[];
+  /** The members that have another form in Kopia's configuration; what is of no use is left out. */
+  fromKopia?(config: KopiaConfig): StorageConfig;
+  toKopia?(config: StorageConfig): KopiaConfig;
   /** One line for people, without secrets. */
   describe(config: StorageConfig): string;
   /**
@@ -39,7 +49,7 @@ export interface OpenStoreOptions {
 }
 
 /** A member that is text, or `undefined`; so is the empty text. */
-export function textOf(config: StorageConfig, name: string): string | undefined {
+export function textOf(config: StorageConfig | KopiaConfig, name: string): string | undefined {
   const value = config[name];
   return typeof value === "string" && value !== "" ? value : undefined;
 }

@@ -8,11 +8,9 @@ import {
   VarveError,
   withRetries,
 } from "@varve/core/blob";
-import type { Command } from "commander";
 import { AZURE } from "./azure-storage.ts";
 import { FILESYSTEM } from "./filesystem-storage.ts";
 import { GCS } from "./gcs-storage.ts";
-import { addSpeedOptions } from "./limits.ts";
 import { S3 } from "./s3-storage.ts";
 import type {
   OpenStoreOptions,
@@ -25,18 +23,22 @@ import type {
  * The places where blobs may lie. Everything that knows one kind of storage from another is in this table: another kind
  * is another row. What a row needs of a vendor's SDK it imports when it is opened.
  */
-const STORAGE_TYPES: readonly StorageType[] = [FILESYSTEM, S3, AZURE, GCS];
+export const STORAGE_TYPES: readonly StorageType[] = [FILESYSTEM, S3, AZURE, GCS];
 
 // Whoever mistypes a host waits this often for it.
 const OPENING_ATTEMPTS = 4;
 
 /** Throws `corrupt` for a type that varve does not know. */
 export function storageType(name: string): StorageType {
-  const type = STORAGE_TYPES.find((known) => known.name === name);
+  const type = findStorageType(name);
   if (type === undefined) {
     throw new VarveError("corrupt", `the connection file names a storage ${JSON.stringify(name)}`);
   }
   return type;
+}
+
+export function findStorageType(name: string): StorageType | undefined {
+  return STORAGE_TYPES.find((known) => known.name === name);
 }
 
 /**
@@ -49,7 +51,7 @@ export async function openStore(
 ): Promise<LimitedStore> {
   const { environment, limits = {} } = options;
   const type = storageType(location.type);
-  const config = withVariables(type, location.config);
+  const { config } = withVariables(location);
   const open = (): Promise<BlobStore> => type.open(config, options);
   const what = `open ${type.describe(config)}`;
   const store = await withRetries(what, { environment, attempts: OPENING_ATTEMPTS }, open);
@@ -58,13 +60,17 @@ export async function openStore(
 }
 
 /** Secrets come from the environment unless some were given; never half of them from here and half from there. */
-function withVariables(type: StorageType, config: StorageConfig): StorageConfig {
-  const names = Object.keys(type.secrets);
+export function withVariables(location: StorageLocation): StorageLocation {
+  const { secrets } = storageType(location.type);
+  const { config } = location;
+  const names = Object.keys(secrets);
   if (names.some((name) => config[name] !== undefined)) {
-    return config;
+    return location;
   }
-  const found = names.map((name) => [name, process.env[type.secrets[name] ?? ""]]);
-  return { ...config, ...Object.fromEntries(found.filter(([, value]) => value !== undefined)) };
+  const found = names
+    .map((name) => [name, process.env[secrets[name] ?? ""]])
+    .filter(([, value]) => value !== undefined);
+  return { ...location, config: { ...config, ...Object.fromEntries(found) } };
 }
 
 /** The configuration in two: what anybody may see, and what nobody may. */
@@ -78,28 +84,4 @@ export function splitSecrets({ type, config }: StorageLocation): {
     visible: Object.fromEntries(members.filter(([name]) => !Object.hasOwn(secrets, name))),
     secret: Object.fromEntries(members.filter(([name]) => Object.hasOwn(secrets, name))),
   };
-}
-
-/** Adds one subcommand for each kind of storage; `action` gets the location that its options mean. */
-export function addStorageCommands(
-  parent: Command,
-  options: {
-    /** `{}` is replaced by the description of the storage. */
-    readonly description: string;
-    readonly addOptions: (command: Command) => void;
-    readonly action: (location: StorageLocation, command: Command) => Promise<void>;
-  },
-): void {
-  for (const type of STORAGE_TYPES) {
-    const command = parent
-      .command(type.name)
-      .description(options.description.replace("{}", type.description));
-    type.addOptions(command);
-    addSpeedOptions(command);
-    options.addOptions(command);
-    command.action(async () => {
-      const config = await type.configOf(command.opts<StorageConfig>());
-      await options.action({ type: type.name, config }, command);
-    });
-  }
 }

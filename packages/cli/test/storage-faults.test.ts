@@ -15,9 +15,11 @@ import {
   withRetries,
 } from "@varve/core";
 import { openAzureStore } from "@varve/storage-azure";
+import { openGcsStore } from "@varve/storage-gcs";
 import { openS3Store } from "@varve/storage-s3";
 import { startAzurite } from "@varve/testenv/azurite.ts";
 import { chanceOf } from "@varve/testenv/fault-chance.ts";
+import { startFakeGcs } from "@varve/testenv/fake-gcs.ts";
 import { type Faults, startFaultProxy } from "@varve/testenv/fault-proxy.ts";
 import { canRunGoServers } from "@varve/testenv/process.ts";
 import { startS3rver, startVersitygw } from "@varve/testenv/s3-servers.ts";
@@ -115,6 +117,24 @@ async function azureServer(): Promise<Server> {
   };
 }
 
+async function gcsServer(): Promise<Server> {
+  const server = await startFakeGcs();
+  await server.createBucket("faults");
+  return {
+    vendor: "gcs",
+    atOnce: AT_ONCE,
+    endpoint: server.endpoint,
+    open: (endpoint, environment) =>
+      openGcsStore({
+        ...{ bucket: "faults", endpoint, environment },
+        credentials: { kind: "anonymous" },
+        objectLock: false,
+        idleTimeoutMs: IDLE_MS,
+      }),
+    [Symbol.asyncDispose]: () => server.stop(),
+  };
+}
+
 // The SDK would say what it thinks of this version of Node.
 process.env["AWS_SDK_JS_NODE_VERSION_SUPPORT_WARNING_DISABLED"] = "true";
 
@@ -174,10 +194,15 @@ async function inTime<T>(seed: number, work: Promise<T>): Promise<T> {
   return await Promise.race([work, late]).finally(() => clearTimeout(timer));
 }
 
-describe.each([
+const SERVERS: readonly (readonly [name: string, start: () => Promise<Server>])[] = [
   ["S3", s3Server],
   ["Azure", azureServer],
-])("on %s", (_name, start) => {
+  ...(canRunGoServers("faults between varve and fake-gcs-server")
+    ? ([["GCS", gcsServer]] as const)
+    : []),
+];
+
+describe.each(SERVERS)("on %s", (_name, start) => {
   let server: Server;
   let store: BlobStore;
   beforeAll(async () => {

@@ -198,7 +198,7 @@ function connectionTo(
   options: ConnectOptions,
   command: Command,
 ): Connection {
-  const limits = speedLimits(command);
+  const limits = { ...storage.limits, ...speedLimits(command) };
   const identity = defaultIdentity();
   return {
     storage,

@@ -1,16 +1,20 @@
 import { effectivePolicy, GLOBAL_TARGET, listIndexBlobs, type Repository } from "@varve/core";
 import type { Command } from "commander";
 import type { Connection } from "../connection.ts";
-import { type CommandContext, withRepository } from "../context.ts";
+import { type CommandContext, type UnlockedContext, withRepository } from "../context.ts";
 import { formatBytes, formatDuration, printJson, printLine } from "../output.ts";
-import { splitSecrets, storageType } from "../storage.ts";
+import { splitSecrets, storageType, withVariables } from "../storage.ts";
+import { encodeToken } from "../token.ts";
 
-/** `repository status`: never a secret, in text and JSON alike. */
+/** `repository status`: no secret, in text and JSON alike, except in the token that was asked for. */
 export async function status(command: Command): Promise<void> {
   await withRepository(command, { readOnly: true }, async (repository, context) => {
     const volume = await repository.blobs.capacity?.({ signal: context.signal });
-    if (command.opts<{ json?: boolean }>().json === true) {
-      printJson(statusJson(repository, context, volume));
+    const options = command.opts<StatusOptions>();
+    const token = tokenOf(context, options);
+    if (options.json === true) {
+      const reconnectToken = token === undefined ? {} : { reconnectToken: token };
+      printJson({ ...statusJson(repository, context, volume), ...reconnectToken });
       return;
     }
     const { policy } = await effectivePolicy(repository, GLOBAL_TARGET, { signal: context.signal });
@@ -20,7 +24,36 @@ export async function status(command: Command): Promise<void> {
     printFacts(formatFacts(repository, policy.splitter?.algorithm));
     printLine();
     printFacts(epochFacts(repository, writeEpoch));
+    if (token !== undefined) {
+      printLine();
+      printLine(
+        "To connect another machine, with varve or with stock Kopia (which wants it after --token):",
+      );
+      printLine("varve repository connect from-config --token-stdin");
+      printLine(token);
+    }
   });
+}
+
+interface StatusOptions {
+  readonly json?: boolean;
+  readonly reconnectToken?: boolean;
+  readonly reconnectTokenWithPassword?: boolean;
+}
+
+/** Without secrets the keys come from the other machine's environment, and the password from whoever knows it. */
+function tokenOf(
+  { connection, password }: UnlockedContext,
+  { reconnectToken = false, reconnectTokenWithPassword = false }: StatusOptions,
+): string | undefined {
+  const { storage, throttlingLimits: limits } = connection;
+  if (reconnectTokenWithPassword) {
+    return encodeToken({ location: { ...withVariables(storage), limits }, password });
+  }
+  const config = splitSecrets(storage).visible;
+  return reconnectToken
+    ? encodeToken({ location: { type: storage.type, config, limits } })
+    : undefined;
 }
 
 type Volume = { readonly sizeBytes: number; readonly freeBytes: number } | undefined;

@@ -113,7 +113,7 @@ export async function syncTo(location: StorageLocation, command: Command): Promi
     await using destination = await openStore(location, {
       readOnly: dryRun,
       environment,
-      limits: speedLimits(command),
+      limits: { ...location.limits, ...speedLimits(command) },
     });
     using progress = await startProgress({ enabled: globals.progress, label: "Copying" });
     const report = await syncBlobs(store, destination, {

@@ -1,5 +1,5 @@
 import type { Command } from "commander";
-import { addStorageCommands } from "../storage.ts";
+import { addStorageCommands } from "../storage-commands.ts";
 import {
   addConnectOptions,
   addCreateOptions,
@@ -41,6 +41,8 @@ export function repositoryCommands(repository: Command): void {
   repository
     .command("status")
     .description("show which repository is used and how it stores data")
+    .option("-t, --reconnect-token", "print what connects another machine, without secrets")
+    .option("-s, --reconnect-token-with-password", "the same with password and keys")
     .option("--json", "print one JSON document")
     .action(async (_options, command: Command) => status(command));
   repository
