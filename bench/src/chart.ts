@@ -1,4 +1,5 @@
-import { duration, megabytes, PHASE_TITLES, toolsOf } from "./report.ts";
+import { PHASE_TITLES, toolsOf } from "./report.ts";
+import { duration, megabytes } from "./report-table.ts";
 import { type BenchResult, type DatasetResult, findMeasurement, PHASES } from "./result.ts";
 
 /**

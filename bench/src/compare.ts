@@ -194,12 +194,7 @@ class Turn {
     await settle();
     const step = tool.restore(this.#place, target, printed);
     const measured = await measure(commandOf(this.#program, step));
-    const [want, got] = [sizeOfTree(prepared.path), sizeOfTree(target)];
-    if (want.files !== got.files || want.bytes !== got.bytes) {
-      throw new Error(
-        `restored ${got.files} files, ${got.bytes} bytes of ${want.files} files, ${want.bytes} bytes`,
-      );
-    }
+    requireWhole(sizeOfTree(prepared.path), target);
     this.#record("restore", measured, undefined);
   }
 
@@ -227,9 +222,26 @@ async function copy(
   }
 }
 
-function logMeasured({ log }: CompareOptions, what: string, measured: Measured): void {
+/** Throws when `target` has not as many files and bytes as were backed up. */
+export function requireWhole(
+  want: { readonly files: number; readonly bytes: number },
+  target: string,
+): void {
+  const got = sizeOfTree(target);
+  if (want.files !== got.files || want.bytes !== got.bytes) {
+    throw new Error(
+      `restored ${got.files} files, ${got.bytes} bytes of ${want.files} files, ${want.bytes} bytes`,
+    );
+  }
+}
+
+export function logMeasured(
+  { log }: Pick<CompareOptions, "log">,
+  what: string,
+  measured: Measured,
+): void {
   const { seconds, peakBytes } = measured;
-  log(`  ${what.padEnd(28)} ${seconds.toFixed(2)} s, ${Math.round(peakBytes / 1e6)} MB`);
+  log(`  ${what.padEnd(32)} ${seconds.toFixed(2)} s, ${Math.round(peakBytes / 1e6)} MB`);
 }
 
 /** Every tool is first once in as many runs as there are tools. */

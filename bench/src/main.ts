@@ -6,6 +6,7 @@ import { parseArgs } from "node:util";
 import { renderChart } from "./chart.ts";
 import { compare, CONDITIONS, CP } from "./compare.ts";
 import { type Dataset, DATASETS } from "./datasets.ts";
+import { LATENCY_CONDITIONS, LATENCY_DATASETS, measureLatency } from "./latency.ts";
 import { type LayerOptions, measureLayers } from "./layers.ts";
 import { measureLiveness } from "./liveness.ts";
 import { measurePrimitives } from "./primitives.ts";
@@ -15,6 +16,7 @@ import { type Comparison, NOTHING } from "./tally.ts";
 import { findPrograms, TOOLS } from "./tools.ts";
 
 const QUICK_SCALE = 0.01;
+const QUICK_LATENCY_SCALE = 0.25; // of the one large file
 
 const HELP = `npm run bench -- [command] [options]
 
@@ -24,6 +26,7 @@ const HELP = `npm run bench -- [command] [options]
   liveness        how late the event loop of an embedding program is during a backup
   compare         varve, kopia, restic, rustic, borg on the same data
   memory          peak memory of varve backing up one large file and many small ones
+  latency         varve and kopia with a bucket near and behind 50 ms; needs the Go toolchain
   report <json>   the Markdown and the charts of a result once more
 
   --full              data of full size, five runs; results go to bench/results. What the file of the day
@@ -33,6 +36,7 @@ const HELP = `npm run bench -- [command] [options]
   --datasets <a,b>    of ${DATASETS.map(({ name }) => name).join(", ")}
   --tools <a,b>       of ${TOOLS.map(({ name }) => name).join(", ")};
                       without variants unless --full or named
+  --latencies <a,b>   of the latency bench, in ms (0,50)
   --index <n>         contents in the index of the layers (100000; 10 million with --full)
   --date <date>       in the names of the results (today)
   --out <folder>      where results go
@@ -41,13 +45,16 @@ const HELP = `npm run bench -- [command] [options]
 Programs are looked for on the PATH, or as VARVE_BENCH_KOPIA=/path/to/kopia and so on.
 `;
 
-const COMMANDS = ["all", "primitives", "layers", "liveness", "compare", "memory", "report"];
+const COMMANDS = [
+  ...["all", "primitives", "layers", "liveness", "compare", "memory", "latency", "report"],
+];
 
 interface Settings {
   readonly full: boolean;
   readonly scale: number;
   readonly runs: number;
   readonly timeMs: number;
+  readonly latenciesMs: readonly number[];
   readonly indexContents: number;
   readonly datasets: typeof DATASETS;
   readonly tools: typeof TOOLS;
@@ -66,6 +73,7 @@ async function main(): Promise<void> {
       runs: { type: "string" },
       datasets: { type: "string" },
       tools: { type: "string" },
+      latencies: { type: "string", default: "0,50" },
       index: { type: "string" },
       date: { type: "string" },
       out: { type: "string" },
@@ -86,12 +94,14 @@ async function main(): Promise<void> {
   const { full } = values;
   const work = values.work ?? join(tmpdir(), "varve-bench");
   // The memory contract is one of real sizes, whatever else is quick.
-  const size = full || command === "memory" ? 1 : QUICK_SCALE;
+  const quick = command === "latency" ? QUICK_LATENCY_SCALE : QUICK_SCALE;
+  const size = full || command === "memory" ? 1 : quick;
   const settings: Settings = {
     full,
     scale: positive(values.scale, size),
     runs: positive(values.runs, full ? 5 : 1),
     timeMs: full ? 1000 : 40,
+    latenciesMs: values.latencies.split(",").map(Number),
     indexContents: positive(values.index, full ? 10_000_000 : 100_000),
     datasets: chosen(DATASETS, values.datasets, "dataset"),
     tools: chosen(
@@ -104,7 +114,8 @@ async function main(): Promise<void> {
     work,
   };
   mkdirSync(settings.work, { recursive: true });
-  writeResult(await measureAll(command, settings), settings, command);
+  const measured = command === "latency" ? measureFar(settings) : measureAll(command, settings);
+  writeResult(await measured, settings, command);
 }
 
 /** What the result file of this day already holds; a quick run, another scale or another machine starts anew. */
@@ -119,7 +130,8 @@ function earlierResult(settings: Settings, command: string): BenchResult | undef
 }
 
 function resultName({ date }: Settings, command: string): string {
-  return command === "memory" ? `${date}-memory` : date; // which has runs that others lack
+  // They have runs that others lack.
+  return command === "memory" || command === "latency" ? `${date}-${command}` : date;
 }
 
 function resultFile(settings: Settings, command: string): string {
@@ -182,6 +194,31 @@ async function measureAll(command: string, settings: Settings): Promise<BenchRes
   );
 }
 
+async function measureFar(settings: Settings): Promise<BenchResult> {
+  const { date, scale, runs, latenciesMs, work: directory } = settings;
+  const programs = findPrograms();
+  const tools = settings.tools.filter(({ program }) => programs.has(program));
+  const names = new Set(settings.datasets.map(({ name }) => name));
+  const datasets = LATENCY_DATASETS.filter(({ name }) => names.has(name));
+  const earlier = earlierResult(settings, "latency");
+  const result = await measureLatency({
+    ...{ datasets, tools, programs, runs, latenciesMs, scale, directory, log },
+  });
+  const again = new Set(result.datasets.map(({ name }) => name));
+  const kept = earlier?.datasets.filter(({ name }) => !again.has(name)) ?? [];
+  return {
+    schema: 1,
+    ...{ date, scale, runs },
+    machine: describeMachine(),
+    versions: Object.fromEntries([...programs].map(([name, { version }]) => [name, version])),
+    conditions: LATENCY_CONDITIONS,
+    tools: TOOLS.map(({ name, title }) => ({ name, title })),
+    datasets: [...kept, ...result.datasets],
+    ...{ measurements: [], failures: [], primitives: [], liveness: [] },
+    latency: [...(earlier?.latency ?? []), ...result.samples],
+  };
+}
+
 function layerOptions(settings: Settings): LayerOptions {
   const { datasets, scale, work: directory } = settings;
   return {
@@ -209,7 +246,8 @@ function saveResult(result: BenchResult, settings: Settings, command: string): v
 }
 
 function writeReport(result: BenchResult, directory: string, name: string): void {
-  for (const dataset of result.datasets) {
+  const hasCharts = result.measurements.length > 0;
+  for (const dataset of hasCharts ? result.datasets : []) {
     writeFileSync(join(directory, chartName(name, dataset.name)), renderChart(result, dataset));
   }
   const report = renderReport(result, { chart: (dataset) => chartName(name, dataset) });

@@ -1,3 +1,5 @@
+import { latencySection } from "./latency-report.ts";
+import { duration, megabytes, ratio, table } from "./report-table.ts";
 import {
   type BenchResult,
   type DatasetResult,
@@ -25,8 +27,11 @@ export interface ReportOptions {
 export function renderReport(result: BenchResult, options: ReportOptions): string {
   const sections = [
     heading(result),
-    ...result.datasets.map((dataset) => datasetSection(result, dataset, options)),
+    ...(result.measurements.length === 0
+      ? []
+      : result.datasets.map((dataset) => datasetSection(result, dataset, options))),
     ratioSection(result),
+    latencySection(result),
     failureSection(result),
     livenessSection(result),
     primitiveSection(result.primitives),
@@ -38,7 +43,8 @@ function heading({ date, machine, versions, conditions, ...result }: BenchResult
   const { cpu, cores, memoryBytes, system, node } = machine;
   const tools = Object.entries(versions).map(([name, version]) => `${name} ${version}`);
   const { scale, datasets, measurements } = result;
-  const runs = Math.max(0, ...measurements.map(({ seconds }) => seconds.runs.length));
+  const ofCells = measurements.map(({ seconds }) => seconds.runs.length);
+  const runs = ofCells.length > 0 ? Math.max(...ofCells) : result.runs;
   const shown = runs === 1 ? "one run" : `medians of up to ${runs} runs (least to most)`;
   return [
     `# Measured ${date}`,
@@ -203,23 +209,8 @@ export function toolsOf(result: BenchResult, dataset: string): readonly string[]
   return [...order.filter((name) => measured.delete(name)), ...measured];
 }
 
-export function duration(seconds: number): string {
-  return seconds.toFixed(seconds < 10 ? 2 : 1);
-}
-
-export function megabytes(bytes: number): string {
-  const value = bytes / 1e6;
-  return Math.abs(value) < 10 ? value.toFixed(1) : String(Math.round(value));
-}
-
 function gibibytes(bytes: number): string {
   return (bytes / 2 ** 30).toFixed(0);
-}
-
-function ratio(mine: number | undefined, theirs: number | undefined): string {
-  return mine === undefined || theirs === undefined || theirs === 0 || mine === 0
-    ? ""
-    : (mine / theirs).toFixed(2);
 }
 
 function significant(value: number): string {
@@ -227,15 +218,3 @@ function significant(value: number): string {
     ? Math.round(value).toLocaleString("en")
     : String(Number(value.toPrecision(3)));
 }
-
-/** A Markdown table; all columns but those of names are aligned right. */
-function table(columns: readonly string[], rows: readonly (readonly string[])[]): string {
-  const rule = columns.map((column) => (NAME_COLUMNS.has(column) ? "---" : "---:"));
-  return [columns, rule, ...rows].map(tableRow).join("\n");
-}
-
-function tableRow(cells: readonly string[]): string {
-  return `| ${cells.map((cell) => cell.replaceAll("|", "\\|")).join(" | ")} |`;
-}
-
-const NAME_COLUMNS: ReadonlySet<string> = new Set(["tool", "tools", "data", "suite", "task"]);

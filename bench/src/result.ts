@@ -20,6 +20,8 @@ export interface BenchResult {
   readonly failures: readonly Failure[];
   readonly primitives: readonly Primitive[];
   readonly liveness: readonly Liveness[];
+  /** Left out where it was not measured. */
+  readonly latency?: readonly LatencySample[];
 }
 
 export interface Machine {
@@ -89,6 +91,23 @@ export interface Liveness {
   readonly p99Ms: number;
   readonly maxMs: number;
 }
+
+/** One command on a repository in a bucket behind a latency. */
+export interface LatencySample {
+  readonly dataset: string;
+  readonly tool: string;
+  /** How long each request waits. */
+  readonly latencyMs: number;
+  readonly phase: LatencyPhase;
+  readonly seconds: number;
+  readonly peakBytes: number;
+  readonly requests: number;
+  /** Requests that waited for an answer at once. */
+  readonly mostAtOnce: number;
+}
+
+export type LatencyPhase = Extract<Phase, "first" | "restore">;
+export const LATENCY_PHASES: readonly LatencyPhase[] = ["first", "restore"];
 
 /** `runs` must not be empty. */
 export function summarize(runs: readonly number[]): Summary {

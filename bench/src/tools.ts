@@ -18,6 +18,8 @@ export interface Tool {
   backup(place: Place, source: string, number: number): Step;
   /** `printed` is the standard output of the last backup. */
   restore(place: Place, target: string, printed: string): Step;
+  /** Makes a place with a bucket known to another machine; left out by tools that are only measured on a local disk. */
+  connect?(place: Place): Step;
 }
 
 /** Of one repository, its caches and its configuration. */
@@ -25,6 +27,18 @@ export interface Place {
   readonly home: string;
   readonly repository: string;
   readonly cache: string;
+  /** Where the repository is instead. */
+  readonly bucket?: BucketPlace;
+}
+
+/** A bucket of an S3 service without TLS. */
+export interface BucketPlace {
+  readonly name: string;
+  /** With the port. */
+  readonly host: string;
+  readonly region: string;
+  readonly accessKeyId: string;
+  readonly secretAccessKey: string;
 }
 
 /** A command of the tool's program. */
@@ -101,6 +115,7 @@ function varve(name: string, title: string, settings: KopiaSettings): Tool {
   return kopiaLike({ name, title, program: "varve", settings }, (place) => ({
     global: ["--no-progress"],
     create: settings.kopiaAlgorithms === true ? algorithms : [],
+    connect: [],
     env: {
       HOME: place.home,
       VARVE_PASSWORD: PASSWORD,
@@ -118,6 +133,7 @@ function kopia(name: string, title: string, settings: KopiaSettings): Tool {
       `--log-dir=${join(place.home, "logs")}`,
     ],
     create: ["--cache-directory", place.cache],
+    connect: ["--cache-directory", place.cache],
     env: {
       HOME: place.home,
       KOPIA_PASSWORD: PASSWORD,
@@ -132,13 +148,14 @@ function kopiaLike(
   given: (place: Place) => {
     readonly global: readonly string[];
     readonly create: readonly string[];
+    readonly connect: readonly string[];
     readonly env: Readonly<Record<string, string>>;
   },
 ): Tool {
   const { name, title, program, settings } = tool;
   const step = (place: Place, ...args: readonly string[]): Step => {
     const { global, env } = given(place);
-    return { args: [...global, ...args], env };
+    return { args: [...global, ...args], env: { ...env, ...keysOf(place) } };
   };
   return {
     name,
@@ -146,8 +163,8 @@ function kopiaLike(
     program,
     variant: name !== program,
     setup(place) {
-      const where = ["filesystem", "--path", place.repository, ...given(place).create];
-      const create = step(place, "repository", "create", ...where);
+      const { create: settled } = given(place);
+      const create = step(place, "repository", "create", ...whereOf(place), ...settled);
       const { compression } = settings;
       return compression === undefined
         ? [create]
@@ -155,7 +172,23 @@ function kopiaLike(
     },
     backup: (place, source) => step(place, "snapshot", "create", "--json", source),
     restore: (place, target, printed) => step(place, "restore", snapshotId(printed), target),
+    connect: (place) =>
+      step(place, "repository", "connect", ...whereOf(place), ...given(place).connect),
   };
+}
+
+function whereOf({ repository, bucket }: Place): readonly string[] {
+  if (bucket === undefined) {
+    return ["filesystem", "--path", repository];
+  }
+  const { name, host, region } = bucket;
+  return ["s3", `--bucket=${name}`, `--endpoint=${host}`, `--region=${region}`, "--disable-tls"];
+}
+
+function keysOf({ bucket }: Place): Readonly<Record<string, string>> {
+  return bucket === undefined
+    ? {}
+    : { AWS_ACCESS_KEY_ID: bucket.accessKeyId, AWS_SECRET_ACCESS_KEY: bucket.secretAccessKey };
 }
 
 function snapshotId(printed: string): string {
