@@ -1,5 +1,6 @@
-import { type Bucket, checkFolder, readOnlyStore } from "@varve/core/blob";
+import { type Bucket, checkFolder, readOnlyStore, splitName, VarveError } from "@varve/core/blob";
 import type { AzureBucketOptions } from "./options.ts";
+import { upload } from "./upload.ts";
 import { AzureStore, openContainer } from "./store.ts";
 
 /**
@@ -23,6 +24,13 @@ export async function openAzureBucket(options: AzureBucketOptions): Promise<Buck
           yield folder.slice(prefix.length, -1);
         }
       }
+    },
+    async upload(name, chunks, { signal } = {}) {
+      const { folder, id } = splitName(name);
+      if (readOnly) {
+        throw new VarveError("read-only", `upload ${name}: ${container.label} is read-only`);
+      }
+      await upload(container.at(folder), id, chunks, { accessTiers, signal });
     },
     async readUrl(name, { seconds, signal }) {
       return await container.readUrl(name, { seconds, signal });

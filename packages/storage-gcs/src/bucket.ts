@@ -1,5 +1,5 @@
 import { createHash } from "node:crypto";
-import type { Environment } from "@varve/core/blob";
+import type { Environment, UploadPart } from "@varve/core/blob";
 import { VarveError } from "@varve/core/blob";
 import { refusalError } from "./errors.ts";
 import { decodeList, decodeObject, decodeVersioning, type ObjectInfo } from "./object-json.ts";
@@ -42,6 +42,7 @@ export interface Listing extends Call {
 const OBJECT_FIELDS = "name,size,timeCreated,metadata";
 const VERSION_FIELDS = `${OBJECT_FIELDS},generation,timeDeleted`;
 const LARGEST_PAGE = 1000;
+const MORE_IS_EXPECTED = 308;
 const OBJECT_PATH = /^\/storage\/v1\/b\/[^/]+\/o\//;
 
 export class Bucket implements Disposable {
@@ -107,6 +108,33 @@ export class Bucket implements Disposable {
       throw new VarveError("storage-failed", message, { retryable: true });
     }
     return info;
+  }
+
+  /** Part by part; the object is there when the last has arrived. Throws what `parts` throw. */
+  async uploadParts(object: string, parts: AsyncIterable<UploadPart>, call: Call): Promise<void> {
+    const query = { uploadType: "resumable", name: object, kmsKeyName: this.#kmsKeyName };
+    const begun = await this.#call(call, {
+      method: "POST",
+      path: `/upload/storage/v1/b/${encodeURIComponent(this.name)}/o${queryOf(query)}`,
+      headers: { "content-type": "application/json" },
+      body: [Buffer.from("{}")],
+    });
+    const path = sessionPath(begun, call);
+    let sent = 0;
+    try {
+      for await (const { bytes, isLast } of parts) {
+        const end = sent + bytes.length;
+        const range = bytes.length === 0 ? "*" : `${sent}-${end - 1}`;
+        const headers = { "content-range": `bytes ${range}/${isLast ? end : "*"}` };
+        const exchange = { method: "PUT", path, headers, body: [bytes] } as const;
+        await this.#call(call, exchange, isLast ? [] : [MORE_IS_EXPECTED]);
+        sent = end;
+      }
+    } catch (error) {
+      const forgetting = { what: call.what, signal: undefined, method: "DELETE", path } as const;
+      await this.#transport.send(forgetting).catch(() => {}); // it forgets by itself after a week
+      throw error;
+    }
   }
 
   /** Throws `blob-not-found`. */
@@ -195,13 +223,29 @@ export class Bucket implements Disposable {
     return `/storage/v1/b/${bucket}/o/${encodeURIComponent(object)}${queryOf(query)}`;
   }
 
-  async #call(call: Call, exchange: Omit<Exchange, "what" | "signal">): Promise<Answer> {
+  async #call(
+    call: Call,
+    exchange: Omit<Exchange, "what" | "signal">,
+    expected: readonly number[] = [],
+  ): Promise<Answer> {
     const answer = await this.#transport.send({ ...exchange, ...call });
-    if (answer.status < 200 || answer.status > 299) {
+    const isFine =
+      (answer.status >= 200 && answer.status <= 299) || expected.includes(answer.status);
+    if (!isFine) {
       const ofObject = OBJECT_PATH.test(exchange.path);
       throw refusalError({ what: call.what, bucket: this.name, ofObject }, answer);
     }
     return answer;
+  }
+}
+
+/** Of the session that an upload has; sent to the same server, wherever the answer says it is. */
+function sessionPath({ headers }: Answer, { what }: Call): string {
+  try {
+    const { pathname, search } = new URL(headers.location ?? "");
+    return pathname + search;
+  } catch (cause) {
+    throw new VarveError("storage-failed", `${what}: Google names no session`, { cause });
   }
 }
 

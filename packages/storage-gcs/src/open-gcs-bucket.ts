@@ -1,7 +1,17 @@
-import { type Bucket, checkFolder, readOnlyStore } from "@varve/core/blob";
+import {
+  type Bucket,
+  checkFolder,
+  inParts,
+  readOnlyStore,
+  splitName,
+  VarveError,
+} from "@varve/core/blob";
 import type { GcsBucketOptions } from "./options.ts";
 import { signedUrl } from "./signed-url.ts";
 import { connect, GcsStore } from "./store.ts";
+
+// Of which the service wants multiples of 256 KiB.
+const PART_BYTES = 16_777_216;
 
 /**
  * Opens a bucket of several stores. Makes no request: whether the bucket is there shows with the first call. Object
@@ -25,6 +35,16 @@ export async function openGcsBucket(options: GcsBucketOptions): Promise<Bucket> 
           yield folder.slice(prefix.length, -1);
         }
       }
+    },
+    async upload(name, chunks, { signal } = {}) {
+      splitName(name);
+      if (readOnly) {
+        throw new VarveError("read-only", `upload ${name}: gs://${bucket.name}/ is read-only`);
+      }
+      await bucket.uploadParts(name, inParts(chunks, PART_BYTES), {
+        what: `upload ${name}`,
+        signal,
+      });
     },
     async readUrl(object, { seconds, signal }) {
       signal?.throwIfAborted();

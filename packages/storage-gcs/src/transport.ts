@@ -14,7 +14,7 @@ import { connectionError } from "./errors.ts";
 export interface Exchange {
   /** What is attempted, for errors. */
   readonly what: string;
-  readonly method: "GET" | "POST" | "PATCH" | "DELETE";
+  readonly method: "GET" | "POST" | "PUT" | "PATCH" | "DELETE";
   /** Below the endpoint, with the query. */
   readonly path: string;
   readonly headers?: Readonly<Record<string, string>>;

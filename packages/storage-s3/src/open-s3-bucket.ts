@@ -4,6 +4,7 @@ import {
   type Bucket,
   checkFolder,
   readOnlyStore,
+  splitName,
   type StoreFeature,
   VarveError,
 } from "@varve/core/blob";
@@ -12,6 +13,7 @@ import { createClient } from "./client.ts";
 import { listPages } from "./listing.ts";
 import { DEFAULT_REGION, openBucket } from "./open-s3-store.ts";
 import { resolveEndpoint, type S3BucketOptions, type S3Endpoint } from "./options.ts";
+import { upload } from "./upload.ts";
 import { S3Store, type S3StoreSettings } from "./store.ts";
 
 /**
@@ -61,6 +63,13 @@ function bucketOf(
           }
         }
       }
+    },
+    async upload(name, chunks, { signal } = {}) {
+      const { folder, id } = splitName(name);
+      if (options.readOnly === true) {
+        throw new VarveError("read-only", `upload ${name}: ${inner.label} is read-only`);
+      }
+      await upload(inner.at(folder), id, chunks, { settings, signal });
     },
     async readUrl(name, { seconds, signal }) {
       const client = createClient(options, { endpoint: publicEndpoint(options, endpoint), region });

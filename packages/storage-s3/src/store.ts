@@ -89,21 +89,15 @@ export class S3Store implements BlobStore {
       ContentLength: size,
       ContentType: CONTENT_TYPE,
       ...this.#checksum(parts, sha256),
-      ...this.#placement(id),
+      ...placement(id, this.#settings),
       ...(ifAbsent ? { IfNoneMatch: "*" } : {}),
       ...(retention === undefined ? {} : lockOf(retention)),
     });
     let date: string | undefined;
-    command.middlewareStack.add(
-      (next) => async (args) => {
-        const payload = this.#settings.signBodies ? sha256?.toString("hex") : undefined;
-        headersOf(args.request)["x-amz-content-sha256"] = payload ?? "UNSIGNED-PAYLOAD";
-        const result = await next(args);
-        date = headersOf(result.response)["date"];
-        return result;
-      },
-      { step: "build", name: "varvePayload" },
-    );
+    const payload = signedPayload(this.#settings.signBodies ? sha256 : undefined, (response) => {
+      date = headersOf(response)["date"];
+    });
+    command.middlewareStack.add(payload, PAYLOAD_STEP);
     const needs = `s3:PutObject${retention === undefined ? "" : " and s3:PutObjectRetention"}`;
     await this.#bucket.run({ what, needs }, signal, (abortSignal) =>
       this.#bucket.client.send(command, { abortSignal }),
@@ -206,21 +200,6 @@ export class S3Store implements BlobStore {
       : { ContentMD5: digest("md5", parts).toString("base64") };
   }
 
-  #placement(id: BlobId): Partial<PutObjectCommandInput> {
-    const { serverSideEncryption, storageClasses } = this.#settings;
-    const storageClass = storageClassOf(id, storageClasses);
-    return {
-      // Services have classes of their own names.
-      ...(storageClass === undefined ? {} : { StorageClass: storageClass as StorageClass }),
-      ...(serverSideEncryption === undefined
-        ? {}
-        : { ServerSideEncryption: serverSideEncryption.algorithm }),
-      ...(serverSideEncryption?.algorithm === "aws:kms" && serverSideEncryption.keyId !== undefined
-        ? { SSEKMSKeyId: serverSideEncryption.keyId }
-        : {}),
-    };
-  }
-
   async #requireLock(what: string): Promise<void> {
     this.#require("object-lock", what);
     if (!this.#isLocking && (await this.#settings.mayHaveLock?.()) === false) {
@@ -245,7 +224,44 @@ function lockOf({ mode, untilMs }: Retention): {
   return { ObjectLockMode, ObjectLockRetainUntilDate: new Date(untilMs) };
 }
 
-function digest(algorithm: string, parts: readonly Uint8Array[]): Buffer {
+/** Storage class and encryption of an object. */
+export function placement(
+  id: BlobId,
+  { serverSideEncryption, storageClasses }: S3StoreSettings,
+): Pick<PutObjectCommandInput, "StorageClass" | "ServerSideEncryption" | "SSEKMSKeyId"> {
+  const storageClass = storageClassOf(id, storageClasses);
+  return {
+    // Services have classes of their own names.
+    ...(storageClass === undefined ? {} : { StorageClass: storageClass as StorageClass }),
+    ...(serverSideEncryption === undefined
+      ? {}
+      : { ServerSideEncryption: serverSideEncryption.algorithm }),
+    ...(serverSideEncryption?.algorithm === "aws:kms" && serverSideEncryption.keyId !== undefined
+      ? { SSEKMSKeyId: serverSideEncryption.keyId }
+      : {}),
+  };
+}
+
+export const PAYLOAD_STEP = { step: "build", name: "varvePayload" } as const;
+
+/** Says what the signature of a request covers: the hash of its body, or nothing of it. For {@link PAYLOAD_STEP}. */
+export function signedPayload(
+  sha256: Buffer | undefined,
+  onResponse: (response: unknown) => void = () => {},
+) {
+  return <A extends { request: unknown }, R extends { response: unknown }>(
+    next: (args: A) => Promise<R>,
+  ) =>
+    async (args: A): Promise<R> => {
+      headersOf(args.request)["x-amz-content-sha256"] =
+        sha256?.toString("hex") ?? "UNSIGNED-PAYLOAD";
+      const result = await next(args);
+      onResponse(result.response);
+      return result;
+    };
+}
+
+export function digest(algorithm: string, parts: readonly Uint8Array[]): Buffer {
   const hash = createHash(algorithm);
   for (const part of parts) {
     hash.update(part);

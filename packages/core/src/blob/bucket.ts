@@ -1,6 +1,6 @@
 import type { CallOptions } from "../base/environment.ts";
 import { VarveError } from "../base/errors.ts";
-import type { BlobStore } from "./store.ts";
+import { type BlobId, type BlobStore, parseBlobId } from "./store.ts";
 
 /**
  * A bucket that holds more than one store: folders, each a flat set of blobs. For programs that keep several
@@ -17,8 +17,20 @@ export interface Bucket extends AsyncDisposable {
   store(prefix: string): BlobStore;
   /** The names, without slashes, of the folders right below `prefix`; each once, any order. */
   folders(prefix: string, options?: CallOptions): AsyncIterable<string>;
+  /**
+   * Stores what `chunks` give under this whole name, replacing what is there, and keeps a few parts of it in memory at
+   * most: for objects larger than blobs should be. Nothing is stored when `chunks` throw, which is thrown on. Whoever
+   * gives the chunks does not change them any more. Nobody tries again. Throws `read-only`.
+   */
+  upload(name: string, chunks: AsyncIterable<Uint8Array>, options?: CallOptions): Promise<void>;
   /** A URL with which anyone can read the object of this whole name, for so many seconds. Throws `unsupported`. */
   readUrl(name: string, options: CallOptions & { readonly seconds: number }): Promise<string>;
+}
+
+/** The folder of an object, and its name there. Throws `invalid-argument`. */
+export function splitName(name: string): { readonly folder: string; readonly id: BlobId } {
+  const end = name.lastIndexOf("/") + 1;
+  return { folder: checkFolder(name.slice(0, end)), id: parseBlobId(name.slice(end)) };
 }
 
 /** `prefix` as it is, when it names a folder of a bucket: empty, or names that each end with a slash. Throws `invalid-argument`. */

@@ -2,7 +2,7 @@ import { open, opendir, stat, unlink } from "node:fs/promises";
 import { join, resolve } from "node:path";
 import { type CallOptions, type Environment, systemEnvironment } from "../base/environment.ts";
 import { type ErrorCode, VarveError } from "../base/errors.ts";
-import { type Bucket, checkFolder } from "./bucket.ts";
+import { type Bucket, checkFolder, splitName } from "./bucket.ts";
 import { fileSystemError, systemErrorName } from "./filesystem-errors.ts";
 import { blobInfo } from "./filesystem-list.ts";
 import { readExactly } from "./filesystem-store.ts";
@@ -60,6 +60,18 @@ export async function openFileSystemBucket(
         if (entry.isDirectory && (await holdsFiles(join(directory, entry.name)))) {
           yield entry.name;
         }
+      }
+    },
+    async upload(name, chunks, { signal } = {}) {
+      const { folder, id } = splitName(name);
+      if (options.readOnly === true) {
+        throw new VarveError("read-only", `upload ${name}: ${root} is read-only`);
+      }
+      signal?.throwIfAborted();
+      try {
+        await writer.write(join(root, folder, id), chunks, { ifAbsent: false, signal });
+      } catch (error) {
+        throw fileSystemError(error, `upload ${name}`, ROOT_IS_GONE);
       }
     },
     async readUrl(name) {

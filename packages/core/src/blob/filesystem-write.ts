@@ -32,10 +32,10 @@ export class AtomicWriter {
     this.#options = options;
   }
 
-  /** Throws operating system errors: `EEXIST` when the file is there and `ifAbsent` was asked for. */
+  /** Throws what `parts` throw, and operating system errors: `EEXIST` when the file is there and `ifAbsent` was asked for. */
   async write(
     file: string,
-    parts: readonly Uint8Array[],
+    parts: Parts,
     options: { ifAbsent: boolean; mtimeMs?: number | undefined; signal?: AbortSignal | undefined },
   ): Promise<Stats> {
     const temporary = `${file}.tmp.${toHex(this.#options.environment.randomBytes(8))}`;
@@ -54,11 +54,17 @@ export class AtomicWriter {
 
   async #writeTemporary(
     temporary: string,
-    parts: readonly Uint8Array[],
+    parts: Parts,
     mtimeMs: number | undefined,
   ): Promise<Stats> {
     await using handle = await this.#create(temporary);
-    await writeAll(handle, parts);
+    if (Symbol.asyncIterator in parts) {
+      for await (const part of parts) {
+        await writeAll(handle, [part]);
+      }
+    } else {
+      await writeAll(handle, parts);
+    }
     if (mtimeMs !== undefined) {
       await handle.utimes(mtimeMs / 1000, mtimeMs / 1000);
     }
@@ -88,6 +94,8 @@ export class AtomicWriter {
     return making;
   }
 }
+
+type Parts = readonly Uint8Array[] | AsyncIterable<Uint8Array>;
 
 interface WriterOptions {
   readonly fileMode: number;

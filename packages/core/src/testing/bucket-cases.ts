@@ -91,6 +91,33 @@ const CASES: Readonly<Record<string, (bench: Bench) => Promise<void>>> = {
       checkBytes(await fetch(await asking), BYTES, "what the URL gives");
     }
   },
+  async "an upload is stored whole, however large"({ bucket, folder }) {
+    const store = bucket.store(`${folder}one/`);
+    for (const count of [0, 1, 5, UPLOAD_CHUNKS]) {
+      await bucket.upload(`${folder}one/a`, chunks(count));
+      const { size } = await store.stat(parseBlobId("a"));
+      check(size === count * CHUNK_BYTES, `${count} chunks: ${size} bytes are stored`);
+      for (let index = 0; index < count; index += 9) {
+        const range = { offset: index * CHUNK_BYTES, length: CHUNK_BYTES };
+        checkBytes(await store.get(parseBlobId("a"), { range }), chunk(index), `chunk ${index}`);
+      }
+    }
+  },
+  async "an upload whose bytes break off leaves what was there"({ bucket, folder }) {
+    const store = bucket.store(folder);
+    await store.put(parseBlobId("a"), [BYTES]);
+    for (const count of [1, UPLOAD_CHUNKS]) {
+      const reason = new Error("broken off");
+      const outcome = await bucket.upload(`${folder}a`, chunks(count, reason)).then(
+        () => undefined,
+        (error: unknown) => error,
+      );
+      check(outcome === reason, `what the bytes threw, not ${String(outcome)}`);
+      checkBytes(await store.get(parseBlobId("a")), BYTES, "what was there");
+    }
+    check(same(await idsOf(store), ["a"]), "nothing else is there");
+    await checkFails(bucket.upload(`${folder}..`, chunks(1)), "invalid-argument", "no name");
+  },
   async "an aborted call throws the reason"({ bucket, folder }) {
     const reason = new Error("stop");
     const outcome = await foldersOf(bucket, folder, AbortSignal.abort(reason)).then(
@@ -100,6 +127,23 @@ const CASES: Readonly<Record<string, (bench: Bench) => Promise<void>>> = {
     check(outcome === reason, "folders throws the reason");
   },
 };
+
+const CHUNK_BYTES = 1 << 20;
+// More than providers' parts have.
+const UPLOAD_CHUNKS = 19;
+
+function chunk(index: number): Uint8Array {
+  return new Uint8Array(CHUNK_BYTES).fill(index + 1);
+}
+
+async function* chunks(count: number, reason?: Error): AsyncGenerator<Uint8Array> {
+  for (let index = 0; index < count; index++) {
+    yield chunk(index);
+  }
+  if (reason !== undefined) {
+    throw reason;
+  }
+}
 
 /** The conformance cases; they may run at the same time, and leave nothing behind. */
 export function bucketCases(options: BucketCasesOptions): readonly BlobStoreCase[] {

@@ -151,6 +151,12 @@ function patientBucket(
         return names;
       });
     },
+    async upload(name, chunks, call) {
+      if (readOnly) {
+        throw new VarveError("read-only", `upload ${name}: the location is read-only`);
+      }
+      await bucket.upload(name, chunks, call); // chunks come once
+    },
     readUrl: (name, call) =>
       withRetries(`sign a URL of ${name}`, { ...options, signal: call.signal }, () =>
         bucket.readUrl(name, call),
