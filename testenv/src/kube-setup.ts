@@ -2,6 +2,7 @@ import { randomUUID } from "node:crypto";
 import { createServer, type Server } from "node:http";
 import type { TestProject } from "vitest/node";
 import { buildKube, type Kube, startKube } from "./kube.ts";
+import { buildRegistry } from "./registry.ts";
 
 /**
  * Global setup of the vitest project whose tests share one Kubernetes. It is built while tests of other projects run,
@@ -21,7 +22,7 @@ export type KubeAnswer = { readonly kube: Kube } | { readonly error: string };
 /** Called by vitest; what it returns is called at the end of the run. */
 export async function setup(project: TestProject): Promise<() => Promise<void>> {
   const run = new AbortController();
-  const building = buildKube({ signal: run.signal });
+  const building = buildKube({ signal: run.signal }).then(buildRegistry);
   building.catch(() => undefined); // told to those who ask
   let starting: Promise<Kube> | undefined;
   const answer = async (): Promise<KubeAnswer> => {

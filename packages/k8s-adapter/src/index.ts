@@ -1,4 +1,5 @@
 /** `@varve/k8s-adapter`: a Velero-compatible server and node-agent to embed in another process. */
+export type { ImageOptions } from "./images/image-options.ts";
 export type { KubeApi, KubeObject } from "./kube/kube-api.ts";
 export { KubeError } from "./kube/kube-api.ts";
 export type { NodeAgentOptions, NodeAgentSettings } from "./node-agent/run-node-agent.ts";

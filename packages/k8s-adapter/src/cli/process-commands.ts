@@ -1,7 +1,9 @@
+import { readFile } from "node:fs/promises";
 import { hostname } from "node:os";
 import { type LogEvent, systemEnvironment } from "@varve/core";
 import type { Command } from "commander";
 import { DEFAULT_HOLDER } from "../csi/holder-pod.ts";
+import type { ImageOptions } from "../images/image-options.ts";
 import { runNodeAgentProcess, runServer } from "../server/run-server.ts";
 import type { Settings } from "../server/context.ts";
 import { parseDuration } from "../velero/duration.ts";
@@ -53,6 +55,9 @@ function addServer(program: Command): void {
       "a hook without onError never fails its pod, as in Velero",
     )
     .option("--restore-wait-image <image>", "default: this program's own")
+    .option("--no-internal-images", "image streams of OpenShift without their images")
+    .option("--registry-url <url>", "of the cluster's image registry; default: as streams name it")
+    .option("--registry-ca <file>", "certificates that it is trusted by", SERVICE_CA)
     .action(async (flags: ServerFlags, command: Command) => {
       const globals = command.optsWithGlobals<{ namespace: string; kubeconfig?: string }>();
       await runServer({
@@ -61,6 +66,7 @@ function addServer(program: Command): void {
         environment: systemEnvironment({ log: logLine }),
         settings: settingsOf(flags),
         metricsAddress: flags.metricsAddress,
+        images: flags.internalImages && (await imagesOf(flags)),
         identity: flags.leaderElect === true ? `${hostname()}-${process.pid}` : undefined,
         signal: stopSignal(),
       });
@@ -128,6 +134,9 @@ interface ServerFlags {
   readonly publicRepositoryPassword?: boolean;
   readonly hooksContinueByDefault?: boolean;
   readonly restoreWaitImage?: string;
+  readonly internalImages: boolean;
+  readonly registryUrl?: string;
+  readonly registryCa: string;
 }
 
 interface AgentFlags {
@@ -138,6 +147,19 @@ interface AgentFlags {
   readonly maxMemory?: number;
   readonly copySnapshotFolders?: boolean;
   readonly holderImage?: string;
+}
+
+/** What OpenShift puts into every pod: certificates of the services of the cluster, its image registry among them. */
+const SERVICE_CA = "/var/run/secrets/kubernetes.io/serviceaccount/service-ca.crt";
+
+async function imagesOf({ registryUrl, registryCa }: ServerFlags): Promise<ImageOptions> {
+  const ca = await readFile(registryCa, "utf8").catch((error: unknown) => {
+    if (registryCa === SERVICE_CA) {
+      return undefined; // no OpenShift
+    }
+    throw error;
+  });
+  return { registryUrl, ca };
 }
 
 function settingsOf(flags: ServerFlags): Partial<Settings> {

@@ -1,3 +1,4 @@
+import type { RequestOptions } from "node:https";
 import type { KubeConfig } from "@kubernetes/client-node";
 import type { Environment } from "@varve/core";
 import { backupControllers } from "../backup/controllers.ts";
@@ -6,6 +7,9 @@ import { csiDeleteAction } from "../csi/delete-snapshots.ts";
 import { csiRestoreActions } from "../csi/restore-actions.ts";
 import { deletionControllers } from "../deletion/expiry-controller.ts";
 import { downloadControllers } from "../download/download-controllers.ts";
+import { imageBackupActions } from "../images/backup-actions.ts";
+import type { ImageOptions } from "../images/image-options.ts";
+import { imageRestoreActions } from "../images/restore-actions.ts";
 import { openKubeApi } from "../kube/kube-client.ts";
 import { openResourceCatalog } from "../kube/open-catalog.ts";
 import { openLocations } from "../location/open-locations.ts";
@@ -45,6 +49,8 @@ export interface ServerOptions extends ProcessOptions {
   /** Between looks at what is waited for, default 1 second. */
   readonly pollMs?: number | undefined;
   readonly version?: string | undefined;
+  /** How the registry is reached whose images are stored with OpenShift's image streams; false: they are not. */
+  readonly images?: ImageOptions | false | undefined;
 }
 
 const LEASE_NAME = "varve-k8s-server";
@@ -77,17 +83,32 @@ export async function runNodeAgentProcess(
   });
 }
 
-function serverControllers({ pollMs = 1000, version = "0.1.0" }: ServerOptions): Controller[] {
+function serverControllers(options: ServerOptions): Controller[] {
+  const { pollMs = 1000, version = "0.1.0", kubeConfig } = options;
+  const images = options.images !== false && {
+    token: () => tokenOf(kubeConfig),
+    ...options.images,
+  };
   const podVolumes = openPodVolumes({ pollMs });
+  const backupActions = [...csiBackupActions(), ...(images ? imageBackupActions(images) : [])];
+  const restoreActions = [...csiRestoreActions(), ...(images ? imageRestoreActions(images) : [])];
   return [
     ...locationControllers(),
     backupRepositoryController(),
-    ...backupControllers({ podVolumes, actions: csiBackupActions() }),
-    ...restoreControllers({ podVolumes, pollMs, actions: csiRestoreActions() }),
+    ...backupControllers({ podVolumes, actions: backupActions }),
+    ...restoreControllers({ podVolumes, pollMs, actions: restoreActions }),
     ...scheduleControllers(),
     ...deletionControllers({ actions: [csiDeleteAction()] }),
     ...downloadControllers({ version, plugins: [] }),
   ];
+}
+
+/** Of the service account, or the user, that the API server sees; undefined when that goes by certificate. */
+async function tokenOf(kubeConfig: KubeConfig): Promise<string | undefined> {
+  const options: RequestOptions = {};
+  await kubeConfig.applyToHTTPSOptions(options);
+  const { Authorization: value } = Object(options.headers) as { Authorization?: unknown };
+  return typeof value === "string" ? /^Bearer (.+)$/.exec(value)?.[1] : undefined;
 }
 
 async function withContext(

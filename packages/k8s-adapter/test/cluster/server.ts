@@ -6,7 +6,7 @@ import { kubectl } from "@varve/testenv/kube.ts";
 import { startVersitygw, type VersitygwServer } from "@varve/testenv/s3-servers.ts";
 import type { KubeApi, KubeObject, ResourceRef } from "../../src/kube/kube-api.ts";
 import { openKubeApi } from "../../src/kube/kube-client.ts";
-import { runNodeAgentProcess, runServer } from "../../src/server/run-server.ts";
+import { runNodeAgentProcess, runServer, type ServerOptions } from "../../src/server/run-server.ts";
 import type { Settings } from "../../src/server/context.ts";
 
 /** The whole adapter against the shared cluster: server and node-agent in this process, their bucket on versitygw. */
@@ -30,12 +30,16 @@ export interface TestServer extends AsyncDisposable {
   run(type: ResourceRef, object: NamedObject): Promise<KubeObject>;
   ended(type: ResourceRef, name: string): Promise<KubeObject>;
   /** Ends the server and the agent as they are, and starts new ones. */
-  restart(): Promise<void>;
+  restart(more?: Partial<ServerOptions>): Promise<void>;
 }
 
 interface NamedObject {
   readonly kind: string;
-  readonly metadata: { readonly name: string; readonly labels?: Record<string, string> };
+  readonly metadata: {
+    readonly name: string;
+    readonly labels?: Record<string, string>;
+    readonly annotations?: Record<string, string>;
+  };
   readonly spec: object;
 }
 
@@ -46,11 +50,14 @@ export async function startTestServer({
   settings = {},
   fspath,
   runs = true,
+  more,
 }: {
   readonly namespace: string;
   /** False: the test runs server and agent itself. */
   readonly runs?: boolean;
   readonly settings?: Partial<Settings>;
+  /** Of the server alone. */
+  readonly more?: Partial<ServerOptions>;
   /** A folder that is the bucket, instead of S3. */
   readonly fspath?: string;
 }): Promise<TestServer> {
@@ -63,7 +70,9 @@ export async function startTestServer({
   const kubeConfig = new KubeConfig();
   kubeConfig.loadFromString(cluster.kubeconfig);
   const kube = openKubeApi(kubeConfig, { environment });
-  const start = (): { readonly stop: AbortController; readonly running: Promise<unknown> } => {
+  const start = (
+    added?: Partial<ServerOptions>,
+  ): { readonly stop: AbortController; readonly running: Promise<unknown> } => {
     const stop = new AbortController();
     const options = {
       kubeConfig,
@@ -83,12 +92,12 @@ export async function startTestServer({
       return { stop, running: Promise.resolve() };
     }
     const running = Promise.all([
-      runServer({ ...options, pollMs: 100 }),
+      runServer({ ...options, pollMs: 100, ...added }),
       runNodeAgentProcess({ ...options, nodeName, podsFolder, agent }),
     ]);
     return { stop, running };
   };
-  let current = start();
+  let current = start(more);
   if (runs) {
     await locationAvailable(namespace);
   }
@@ -118,9 +127,9 @@ export async function startTestServer({
       await kube.create(type, { ...object, apiVersion, metadata });
       return await ended(type, name);
     },
-    async restart() {
+    async restart(changed = more) {
       await stop();
-      current = start();
+      current = start(changed);
     },
     async [Symbol.asyncDispose]() {
       await stop();
