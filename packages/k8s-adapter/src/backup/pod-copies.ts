@@ -63,6 +63,9 @@ export class PodCopies {
       return;
     }
     const { started, skipped } = await this.#podVolumes.backUp(this.#run, pod, volumes, options);
+    if (this.#started.size === 0 && started.length > 0) {
+      this.#tellUploader();
+    }
     for (const pvb of started) {
       this.#started.set(pvb.metadata.name, pvb);
     }
@@ -73,6 +76,15 @@ export class PodCopies {
         this.#claims.delete(`${pod.metadata.namespace ?? ""}/${claim}`);
         this.#reasons.set(`${pod.metadata.namespace ?? ""}/${claim}`, reason);
       }
+    }
+  }
+
+  #tellUploader(): void {
+    const { context, log } = this.#run;
+    if (context.settings.uploaderType === "restic") {
+      log.warn(
+        "the uploader that is set is restic, which is not written: Kopia copies the volumes",
+      );
     }
   }
 

@@ -1,7 +1,7 @@
 import { readFile } from "node:fs/promises";
 import { hostname } from "node:os";
 import { type LogEvent, systemEnvironment } from "@varve/core";
-import type { Command } from "commander";
+import { type Command, Option } from "commander";
 import { DEFAULT_HOLDER } from "../csi/holder-pod.ts";
 import type { ImageOptions } from "../images/image-options.ts";
 import { runNodeAgentProcess, runServer } from "../server/run-server.ts";
@@ -53,6 +53,12 @@ function addServer(program: Command): void {
     .option(
       "--hooks-continue-by-default",
       "a hook without onError never fails its pod, as in Velero",
+    )
+    .addOption(
+      new Option(
+        "--uploader-type <type>",
+        "restic is read from older settings; Kopia writes",
+      ).choices(["kopia", "restic"]),
     )
     .option("--restore-wait-image <image>", "default: this program's own")
     .option("--no-internal-images", "image streams of OpenShift without their images")
@@ -133,6 +139,7 @@ interface ServerFlags {
   readonly restoreResourcePriorities?: string;
   readonly publicRepositoryPassword?: boolean;
   readonly hooksContinueByDefault?: boolean;
+  readonly uploaderType?: Settings["uploaderType"];
   readonly restoreWaitImage?: string;
   readonly internalImages: boolean;
   readonly registryUrl?: string;
@@ -176,6 +183,7 @@ function settingsOf(flags: ServerFlags): Partial<Settings> {
     concurrentBackups: flags.concurrentBackups,
     restoreResourcePriorities: flags.restoreResourcePriorities,
     publicRepositoryPassword: flags.publicRepositoryPassword,
+    uploaderType: flags.uploaderType,
     hooksFailByDefault: flags.hooksContinueByDefault === true ? false : undefined,
     restoreWait:
       flags.restoreWaitImage === undefined

@@ -1,6 +1,7 @@
 import type { PodVolumeBackup } from "../velero/resources.ts";
 import { VELERO } from "../velero/resources.ts";
 import { backUpVolume } from "../volume/copy-volume.ts";
+import { requireKopia } from "../volume/snapshot-source.ts";
 import { openVolumeRepository } from "../volume/volume-repository.ts";
 import { locateVolume } from "./locate-volume.ts";
 import type { NodeAgentParts } from "./run-node-agent.ts";
@@ -16,6 +17,7 @@ export function podVolumeBackups(parts: NodeAgentParts): ReturnType<typeof dataP
     progressMs: settings.progressMs,
     isOurs: async (_context, { spec }) => (spec.node === nodeName ? "yes" : "no"),
     async work(context, { metadata, spec }, { signal, onProgress }) {
+      requireKopia(spec.uploaderType);
       const { namespace, name } = spec.pod;
       const { path, claim } = await locateVolume(context, { ...spec, podsFolder, signal });
       await using location = await context.locations.open(spec.backupStorageLocation, { signal });

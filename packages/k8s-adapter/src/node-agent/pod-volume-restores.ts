@@ -7,6 +7,7 @@ import { type PodVolumeRestore, VELERO } from "../velero/resources.ts";
 import { restoreVolume } from "../volume/copy-volume.ts";
 import { initContainerState, nodeOf } from "../volume/pod-spec.ts";
 import { RESTORE_WAIT } from "../volume/restore-wait.ts";
+import { requireKopia } from "../volume/snapshot-source.ts";
 import { openVolumeRepository } from "../volume/volume-repository.ts";
 import { dataPathController } from "./data-path.ts";
 import { getPod, locateTarget } from "./locate-volume.ts";
@@ -40,6 +41,7 @@ export function podVolumeRestores(parts: NodeAgentParts): ReturnType<typeof data
     },
     async work(context, object, { signal, onProgress }) {
       const { spec } = object;
+      requireKopia(spec.uploaderType);
       const pod = await getPod(context.kube, spec.pod, { signal });
       const path = await locateTarget(context, pod, { volume: spec.volume, podsFolder, signal });
       await using location = await context.locations.open(spec.backupStorageLocation, { signal });

@@ -43,6 +43,8 @@ export interface Settings {
   readonly csi: boolean;
   /** Velero's well-known password for new volume repositories instead of a random one: anybody can read those. */
   readonly publicRepositoryPassword: boolean;
+  /** `restic` is what older installations ask for: backups warn of it, and Kopia writes all the same. */
+  readonly uploaderType: "kopia" | "restic";
   /** A ceiling for the engine's memory; undefined: none. */
   readonly maxMemoryBytes: number | undefined;
   /** What `restore-wait` runs as, and with which command; the Restore's UID comes as its last argument. */
@@ -71,6 +73,7 @@ export const DEFAULT_SETTINGS: Settings = {
   restoreResourcePriorities: "",
   csi: true,
   publicRepositoryPassword: false,
+  uploaderType: "kopia",
   maxMemoryBytes: undefined,
   restoreWait: { image: "varve/k8s-adapter:latest", command: ["varve-k8s", "restore-wait"] },
 };

@@ -17,6 +17,7 @@ import { readyBackupRepository } from "./backup-repositories.ts";
 import { type EligibleVolume, eligibleVolumes } from "./eligible-volumes.ts";
 import { nodeOf, podFields, volumesOf } from "./pod-spec.ts";
 import type { PodVolumes } from "./pod-volumes.ts";
+import { isRestic } from "./restore-wait.ts";
 
 /** File-system backup on the server's side: resources for the node-agents, and the wait for them (spec section 4). */
 export function openPodVolumes({ pollMs = 1000 }: { readonly pollMs?: number } = {}): PodVolumes {
@@ -134,9 +135,14 @@ class ServerPodVolumes implements PodVolumes {
   ): Promise<void> {
     const { context, restore, backup, log } = run;
     const volumes = new Map(volumesOf(pod).map((volume) => [volume.name, volume]));
-    const copies = backups.filter(
+    const stored = backups.filter(
       ({ spec, status }) => volumes.has(spec.volume) && (status?.snapshotID ?? "") !== "",
     );
+    for (const { spec } of stored.filter((copy) => isRestic(copy.spec))) {
+      const message = `volume ${spec.volume} stays empty: its copy is in a restic repository, which cannot be read`;
+      log.error(message, podFields(pod));
+    }
+    const copies = stored.filter(({ spec }) => !isRestic(spec));
     if (copies.length === 0) {
       return;
     }

@@ -38,7 +38,7 @@ export const restoreWaitAction: RestoreAction = {
     const copies = await podVolumeBackupsOf(context, backup.metadata.name, { signal });
     const filled = copies
       .filter((copy) => copy.spec.pod.namespace === namespace && copy.spec.pod.name === name)
-      .filter(({ status }) => (status?.snapshotID ?? "") !== "")
+      .filter(({ spec, status }) => (status?.snapshotID ?? "") !== "" && !isRestic(spec))
       .map((copy) => copy.spec.volume);
     const volumes = volumesOf(object).filter(
       (volume) => filled.includes(volume.name) && !NOT_RESTORED.has(volume.kind),
@@ -74,6 +74,11 @@ export const restoreWaitAction: RestoreAction = {
     return { object };
   },
 };
+
+/** No agent fills a volume from such a copy, so nothing waits for it. */
+export function isRestic({ uploaderType }: PodVolumeBackup["spec"]): boolean {
+  return uploaderType === "restic";
+}
 
 interface PodSpec {
   readonly initContainers?: readonly { readonly name: string }[];

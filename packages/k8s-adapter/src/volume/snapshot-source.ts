@@ -5,6 +5,7 @@ import {
   type Repository,
   setPolicy,
   type SnapshotSource,
+  VarveError,
 } from "@varve/core";
 import { VOLUME_CLIENT } from "./volume-repository.ts";
 
@@ -38,6 +39,14 @@ export function snapshotTags({ requester }: VolumeSource): Record<string, string
 
 export const SNAPSHOT_DESCRIPTION = "Kopia Uploader";
 export const SNAPSHOT_PINS: readonly string[] = ["velero-pin"];
+
+/** Older Velero wrote restic repositories. Throws `unsupported` for what lies in one. */
+export function requireKopia(uploaderType: string | undefined): void {
+  if (uploaderType === "restic") {
+    const message = "restic repositories are neither read nor written; Kopia's are";
+    throw new VarveError("unsupported", message);
+  }
+}
 
 const FOR_EVER = 2 ** 31 - 1;
 const LARGE_FILE_BYTES = 2 ** 31;

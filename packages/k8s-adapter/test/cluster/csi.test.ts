@@ -8,6 +8,7 @@ import { CONTENTS, SNAPSHOTS } from "../../src/csi/snapshot-objects.ts";
 import { LABEL } from "../../src/velero/labels.ts";
 import {
   type Backup,
+  type BackupRepository,
   type DataDownload,
   type DataUpload,
   VELERO,
@@ -20,7 +21,8 @@ let own: Namespace;
 let server: TestServer;
 beforeAll(async () => {
   own = await createNamespace("csi-server");
-  server = await startTestServer({ namespace: own.name });
+  const settings = { uploaderType: "restic" } as const; // which the data mover has never heeded
+  server = await startTestServer({ namespace: own.name, settings });
   await available(own.name);
 });
 const available = async (namespace: string): Promise<string> =>
@@ -225,6 +227,16 @@ test("data is moved out of a snapshot and back, and nothing is left", async () =
     .items as readonly DataUpload[];
   expect(upload?.status).toMatchObject({ phase: "Completed", node: cluster.nodeName });
   expect(upload?.metadata.labels?.[LABEL.asyncOperationId]).toMatch(/^du-/);
+  const { volumeNamespace, repositoryType } = (
+    await server.kube.get(VELERO.backupRepositories, {
+      namespace: own.name,
+      name: `${app.name}-default-kopia`,
+    })
+  )["spec"] as BackupRepository["spec"];
+  expect({ volumeNamespace, repositoryType }).toEqual({
+    volumeNamespace: app.name,
+    repositoryType: "kopia",
+  });
   const nothingLeft = async (): Promise<boolean> =>
     (await names(SNAPSHOTS, own.name)).length === 0 &&
     (await names(SNAPSHOTS, app.name)).length === 0 &&
