@@ -4,7 +4,7 @@ import { type LogEvent, systemEnvironment } from "@varve/core";
 import { type Command, Option } from "commander";
 import { DEFAULT_HOLDER } from "../csi/holder-pod.ts";
 import type { ImageOptions } from "../images/image-options.ts";
-import { runNodeAgentProcess, runServer } from "../server/run-server.ts";
+import { maintainOne, runNodeAgentProcess, runServer } from "../server/run-server.ts";
 import type { Settings } from "../server/context.ts";
 import { parseDuration } from "../velero/duration.ts";
 import { waitForVolumes } from "../volume/wait-for-volumes.ts";
@@ -15,6 +15,7 @@ import { duration } from "./flags.ts";
 export function addProcessCommands(program: Command): void {
   addServer(program);
   addNodeAgent(program);
+  addMaintain(program);
   program
     .command("restore-wait <restore-uid>")
     .description("in a restored pod: wait until its volumes are filled")
@@ -64,6 +65,13 @@ function addServer(program: Command): void {
     .option("--no-internal-images", "image streams of OpenShift without their images")
     .option("--registry-url <url>", "of the cluster's image registry; default: as streams name it")
     .option("--registry-ca <file>", "certificates that it is trusted by", SERVICE_CA)
+    .option("--maintenance-jobs", "repositories are maintained by Jobs, not in this process")
+    .option(
+      "--repo-maintenance-job-configmap <name>",
+      "resources, nodes and number of those Jobs, as in Velero",
+    )
+    .option("--cache-folder <folder>", CACHE_FOLDER)
+    .option("--cache-limit <MiB>", CACHE_LIMIT, Number)
     .action(async (flags: ServerFlags, command: Command) => {
       const globals = command.optsWithGlobals<{ namespace: string; kubeconfig?: string }>();
       await runServer({
@@ -92,6 +100,8 @@ function addNodeAgent(program: Command): void {
     .option("--metrics-address <address>", "probes and metrics", ":8085")
     .option("--concurrency <count>", "volumes at the same time", Number, 1)
     .option("--max-memory <MiB>", "a ceiling for the copying of one volume", Number)
+    .option("--cache-folder <folder>", CACHE_FOLDER)
+    .option("--cache-limit <MiB>", CACHE_LIMIT, Number)
     .option("--holder-image <image>", "of pods that hold volumes for the data mover")
     .option(
       "--copy-snapshot-folders",
@@ -107,8 +117,7 @@ function addNodeAgent(program: Command): void {
         kubeConfig: loadKubeConfig(globals),
         namespace: globals.namespace,
         environment: systemEnvironment({ log: logLine }),
-        settings:
-          flags.maxMemory === undefined ? {} : { maxMemoryBytes: flags.maxMemory * 2 ** 20 },
+        settings: engineSettings(flags),
         metricsAddress: flags.metricsAddress,
         nodeName,
         podsFolder: flags.hostPods,
@@ -124,7 +133,47 @@ function addNodeAgent(program: Command): void {
     });
 }
 
-interface ServerFlags {
+function addMaintain(program: Command): void {
+  program
+    .command("maintain <backup-repository>")
+    .description("what a maintenance Job runs: do what is due in one repository of volumes")
+    .option("--max-memory <MiB>", "a ceiling", Number)
+    .option("--cache-folder <folder>", CACHE_FOLDER)
+    .option("--cache-limit <MiB>", CACHE_LIMIT, Number)
+    .action(async (repository: string, flags: EngineFlags, command: Command) => {
+      const globals = command.optsWithGlobals<{ namespace: string; kubeconfig?: string }>();
+      await maintainOne({
+        kubeConfig: loadKubeConfig(globals),
+        namespace: globals.namespace,
+        environment: systemEnvironment({ log: logLine }),
+        settings: engineSettings(flags),
+        repository,
+        signal: stopSignal(),
+      });
+    });
+}
+
+const CACHE_FOLDER = "keep indexes of repositories there; default: nowhere";
+const CACHE_LIMIT = "for that folder, default 1000";
+
+interface EngineFlags {
+  readonly maxMemory?: number;
+  readonly cacheFolder?: string;
+  readonly cacheLimit?: number;
+}
+
+function engineSettings(flags: EngineFlags): Partial<Settings> {
+  const bytes = (mib: number | undefined): number | undefined => mib && mib * 2 ** 20;
+  return given({
+    maxMemoryBytes: bytes(flags.maxMemory),
+    cacheFolder: flags.cacheFolder,
+    cacheMaxBytes: bytes(flags.cacheLimit),
+  });
+}
+
+interface ServerFlags extends EngineFlags {
+  readonly maintenanceJobs?: boolean;
+  readonly repoMaintenanceJobConfigmap?: string;
   readonly metricsAddress: string;
   readonly leaderElect?: boolean;
   readonly defaultBackupStorageLocation?: string;
@@ -146,12 +195,11 @@ interface ServerFlags {
   readonly registryCa: string;
 }
 
-interface AgentFlags {
+interface AgentFlags extends EngineFlags {
   readonly nodeName?: string;
   readonly hostPods: string;
   readonly metricsAddress: string;
   readonly concurrency: number;
-  readonly maxMemory?: number;
   readonly copySnapshotFolders?: boolean;
   readonly holderImage?: string;
 }
@@ -171,7 +219,8 @@ async function imagesOf({ registryUrl, registryCa }: ServerFlags): Promise<Image
 
 function settingsOf(flags: ServerFlags): Partial<Settings> {
   const ms = (text: string | undefined): number | undefined => parseDuration(text ?? "");
-  const given = {
+  return given({
+    ...engineSettings(flags),
     defaultStorageLocation: flags.defaultBackupStorageLocation,
     defaultBackupTtlMs: ms(flags.defaultBackupTtl),
     defaultVolumesToFsBackup: flags.defaultVolumesToFsBackup,
@@ -189,8 +238,18 @@ function settingsOf(flags: ServerFlags): Partial<Settings> {
       flags.restoreWaitImage === undefined
         ? undefined
         : { image: flags.restoreWaitImage, command: ["varve-k8s", "restore-wait"] },
-  };
-  return Object.fromEntries(Object.entries(given).filter(([, value]) => value !== undefined));
+    maintenanceJobs:
+      flags.maintenanceJobs === true
+        ? { deployment: "velero", configMap: flags.repoMaintenanceJobConfigmap }
+        : undefined,
+  });
+}
+
+/** Without what was not said, for which there are defaults. */
+function given(
+  settings: { readonly [K in keyof Settings]?: Settings[K] | undefined },
+): Partial<Settings> {
+  return Object.fromEntries(Object.entries(settings).filter(([, value]) => value !== undefined));
 }
 
 /** Aborts when the process is asked to end; a second time it ends at once. */

@@ -47,6 +47,13 @@ export interface Settings {
   readonly uploaderType: "kopia" | "restic";
   /** A ceiling for the engine's memory; undefined: none. */
   readonly maxMemoryBytes: number | undefined;
+  /** Where indexes and metadata of repositories are kept from one opening to the next; undefined: nowhere. */
+  readonly cacheFolder: string | undefined;
+  readonly cacheMaxBytes: number;
+  /** Repositories are maintained by Jobs, whose pods are like those of this Deployment; undefined: in the server. */
+  readonly maintenanceJobs:
+    | { readonly deployment: string; readonly configMap: string | undefined }
+    | undefined;
   /** What `restore-wait` runs as, and with which command; the Restore's UID comes as its last argument. */
   readonly restoreWait: { readonly image: string; readonly command: readonly string[] };
 }
@@ -75,5 +82,8 @@ export const DEFAULT_SETTINGS: Settings = {
   publicRepositoryPassword: false,
   uploaderType: "kopia",
   maxMemoryBytes: undefined,
+  cacheFolder: undefined,
+  cacheMaxBytes: 1000 * 2 ** 20,
+  maintenanceJobs: undefined,
   restoreWait: { image: "varve/k8s-adapter:latest", command: ["varve-k8s", "restore-wait"] },
 };

@@ -18,7 +18,9 @@ import { runNodeAgent } from "../node-agent/run-node-agent.ts";
 import type { NodeAgentOptions } from "../node-agent/run-node-agent.ts";
 import { restoreControllers } from "../restore/controllers.ts";
 import { scheduleControllers } from "../schedule/schedule-controller.ts";
+import { type BackupRepository, VELERO } from "../velero/resources.ts";
 import { backupRepositoryController } from "../volume/backup-repositories.ts";
+import { maintainRepository } from "../volume/maintenance.ts";
 import { openPodVolumes } from "../volume/open-pod-volumes.ts";
 import { type Context, DEFAULT_SETTINGS, type Settings } from "./context.ts";
 import type { Controller } from "./controller.ts";
@@ -80,6 +82,21 @@ export async function runNodeAgentProcess(
     setReady();
     const { nodeName, podsFolder, agent, signal } = options;
     await runNodeAgent(context, { nodeName, podsFolder, settings: agent, signal });
+  });
+}
+
+/** What a maintenance Job does. Throws what engine and storage throw. */
+export async function maintainOne(
+  options: ProcessOptions & { readonly repository: string },
+): Promise<void> {
+  await withContext(options, async (context) => {
+    const { namespace, signal, repository: name } = options;
+    const found = await context.kube.get(
+      VELERO.backupRepositories,
+      { namespace, name },
+      { signal },
+    );
+    await maintainRepository(context, found as BackupRepository, { signal }); // by its type
   });
 }
 

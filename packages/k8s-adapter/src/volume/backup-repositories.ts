@@ -1,11 +1,12 @@
-import { type CallOptions, errorMessage, maintain } from "@varve/core";
+import { type CallOptions, errorMessage } from "@varve/core";
 import type { KubeObject } from "../kube/kube-api.ts";
 import { isKubeError } from "../kube/kube-api.ts";
 import type { Context } from "../server/context.ts";
 import type { Controller } from "../server/controller.ts";
-import { durationMs, formatDuration, formatTime, parseTime } from "../velero/duration.ts";
+import { formatDuration, formatTime } from "../velero/duration.ts";
 import { LABEL, labelValue } from "../velero/labels.ts";
 import { type BackupRepository, VELERO } from "../velero/resources.ts";
+import { maintainIfDue } from "./maintenance.ts";
 import { ensureVolumeRepository, openVolumeRepository } from "./volume-repository.ts";
 
 /**
@@ -16,7 +17,6 @@ import { ensureVolumeRepository, openVolumeRepository } from "./volume-repositor
 const POLL_MS = 500;
 const RETRY_NOT_READY_MS = 300_000;
 const CHECK_MS = 300_000;
-const MAX_HISTORY = 25;
 
 export interface RepositoryKey {
   readonly volumeNamespace: string;
@@ -139,45 +139,6 @@ async function connect(
     await setStatus(context, repository, { phase: "NotReady", message: errorMessage(error) });
     return { againMs: RETRY_NOT_READY_MS };
   }
-}
-
-async function maintainIfDue(
-  context: Context,
-  repository: BackupRepository,
-  { signal }: CallOptions,
-): Promise<undefined> {
-  const { environment, settings } = context;
-  const { maintenanceFrequency, backupStorageLocation, volumeNamespace } = repository.spec;
-  const everyMs = durationMs(maintenanceFrequency, settings.defaultRepoMaintenanceMs);
-  const lastMs = parseTime(repository.status?.lastMaintenanceTime) ?? 0;
-  const startMs = environment.nowMs();
-  if (startMs < lastMs + everyMs) {
-    return undefined;
-  }
-  await using location = await context.locations.open(backupStorageLocation, { signal });
-  if (location.readOnly) {
-    return undefined;
-  }
-  let message: string | undefined;
-  try {
-    await using opened = await openVolumeRepository(context, { location, volumeNamespace, signal });
-    await maintain(opened, { mode: "auto", signal }); // as the repository's own schedule says
-  } catch (error) {
-    signal?.throwIfAborted();
-    message = errorMessage(error);
-  }
-  const run = {
-    startTimestamp: formatTime(startMs),
-    completeTimestamp: formatTime(environment.nowMs()),
-    result: message === undefined ? ("Succeeded" as const) : ("Failed" as const),
-    ...(message === undefined ? {} : { message }),
-  };
-  const history = [...(repository.status?.recentMaintenance ?? []), run].slice(-MAX_HISTORY);
-  await setStatus(context, repository, {
-    recentMaintenance: history,
-    ...(message === undefined ? { lastMaintenanceTime: formatTime(startMs) } : {}),
-  });
-  return undefined;
 }
 
 async function setStatus(

@@ -3,6 +3,7 @@ import {
   createRepository,
   errorMessage,
   isVarveError,
+  openCacheFolder,
   openRepository,
   parseBlobId,
   type Repository,
@@ -73,20 +74,29 @@ export async function openVolumeRepository(
     volumeNamespace,
     workers = 0,
     readOnly = location.readOnly,
+    work,
     signal,
   }: VolumeRepositoryOptions & {
     readonly workers?: number | undefined;
+    readonly work?: "maintenance" | undefined;
     readonly readOnly?: boolean | undefined;
   },
 ): Promise<Repository> {
+  const { environment, settings } = context;
+  const { cacheFolder, cacheMaxBytes: maxBytes, maxMemoryBytes } = settings;
   const password = await repositoryPassword(context, { signal });
   return await openRepository(location.repository(volumeNamespace), {
     password,
     client: VOLUME_CLIENT,
     readOnly,
     workers,
-    environment: context.environment,
-    maxMemoryBytes: context.settings.maxMemoryBytes,
+    work,
+    environment,
+    maxMemoryBytes,
+    cache:
+      cacheFolder === undefined
+        ? undefined
+        : openCacheFolder(cacheFolder, { maxBytes, environment }),
     signal,
   });
 }
