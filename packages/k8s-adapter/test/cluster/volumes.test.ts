@@ -183,6 +183,11 @@ test("claims 39, 41, 42 and 43: each backup adds what is new, nothing can be rea
   expect(fileOf("refused", "-results")).toContain("password");
 });
 
+interface Volume {
+  readonly name: string;
+  readonly [source: string]: unknown;
+}
+
 function application(namespace: string): object[] {
   const claim = (name: string, storageClassName: string): object => ({
     apiVersion: "v1",
@@ -194,7 +199,7 @@ function application(namespace: string): object[] {
       resources: { requests: { storage: "16Mi" } },
     },
   });
-  const pod = (name: string, volumes: readonly { readonly name: string }[], more = {}): object => ({
+  const pod = (name: string, volumes: readonly Volume[], more = {}): object => ({
     apiVersion: "v1",
     kind: "Pod",
     metadata: { name, namespace, labels: { app: name } },
@@ -240,12 +245,10 @@ function application(namespace: string): object[] {
       { name: "key", secret: { secretName: "key" } },
       { name: "made", projected: { sources: [{ configMap: { name: "conf" } }] } },
       { name: "down", downwardAPI: { items: [field] } },
-    ] as { name: string }[]),
+    ]),
     pod(
       "pending",
-      [scratch, { name: "waiting", persistentVolumeClaim: { claimName: "waiting" } }] as {
-        name: string;
-      }[],
+      [scratch, { name: "waiting", persistentVolumeClaim: { claimName: "waiting" } }],
       { nodeSelector: { nowhere: "true" } },
     ),
     pod("elsewhere", [scratch], { nodeName: "kwok-node-0" }),
