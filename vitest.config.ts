@@ -16,7 +16,11 @@ const project = (name: string, root: string, include: string[], more = {}) => ({
 
 // What runs programs runs them as they were last compiled.
 const bundle = fileURLToPath(new URL("scripts/bundle.mjs", import.meta.url));
-const packageTests = ["src/**/*.test.ts", "test/!(interop|cluster)/**/*.test.ts", "test/*.test.ts"];
+const packageTests = [
+  "src/**/*.test.ts",
+  "test/!(interop|cluster|scale)/**/*.test.ts",
+  "test/*.test.ts",
+];
 const projects = [
   project("core", "packages/core", packageTests),
   ...["storage-s3", "storage-azure", "storage-gcs"].map((name) =>
@@ -37,6 +41,10 @@ if (canRunKube("the tests on a Kubernetes cluster")) {
   const sharing = { isolate: false, maxWorkers: 4 };
   const more = { globalSetup, sequence: { groupOrder: 1 }, ...sharing };
   projects.push(project("cluster", "packages/k8s-adapter", ["test/cluster/**/*.test.ts"], more));
+  // Minutes long: VARVE_SCALE=1 npx vitest run --project scale
+  if (process.env["VARVE_SCALE"] !== undefined) {
+    projects.push(project("scale", "packages/k8s-adapter", ["test/scale/**/*.test.ts"], more));
+  }
 }
 
 // Against stock Kopia, whose binary no registry has: VARVE_TEST_KOPIA=/path/to/kopia npx vitest run --project interop
