@@ -8,7 +8,7 @@ import { createMemoryStore } from "../src/blob/memory-store.ts";
 import { policyTree } from "../src/policy/policy-tree.ts";
 import type { Policy } from "../src/policy/policy.ts";
 import { createRepository } from "../src/repository/create-repository.ts";
-import { openWithFormat } from "../src/repository/open-repository.ts";
+import { type OpenRepositoryOptions, openWithFormat } from "../src/repository/open-repository.ts";
 import type { Repository } from "../src/repository/repository.ts";
 import type { DirectoryEntry } from "../src/snapshot/entry.ts";
 import { readDirectory } from "../src/snapshot/read-directory.ts";
@@ -65,10 +65,12 @@ export async function fillWithRepository(empty: BlobStore): Promise<void> {
 export async function openTestRepository(
   store: BlobStore,
   environment: Environment,
+  options: Pick<OpenRepositoryOptions, "notes"> = {},
 ): Promise<Repository> {
   const [crypto, codecs] = await primitives;
   const { format } = await template;
-  return openWithFormat(store, format, { password: PASSWORD, environment, crypto, codecs });
+  const opened = { ...options, password: PASSWORD, environment, crypto, codecs };
+  return openWithFormat(store, format, opened);
 }
 
 /** `policy` for the whole source, without asking a repository. */

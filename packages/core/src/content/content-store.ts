@@ -71,6 +71,8 @@ export interface ContentStore {
   info(id: ContentId): ContentInfo | undefined;
   /** Whether an object may refer to the content without writing it: its entry is live and not known to be lost. */
   isStored(id: ContentId): boolean;
+  /** {@link isStored} for all of these, given as binary keys (spec §3.1), one after the other. */
+  areStored(keys: Uint8Array): boolean;
   /**
    * Compares the index with a listing of the packs: contents in packs that are missing or too short are lost, and count as not
    * stored until they are written anew or the next audit finds them. Costs a listing of prefixes `p` and `q` (on an object

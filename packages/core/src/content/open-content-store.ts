@@ -204,6 +204,10 @@ class PackContentStore implements OpenContentStore {
     return this.#index.isLive(id);
   }
 
+  areStored(keys: Uint8Array): boolean {
+    return this.#index.areLive(keys);
+  }
+
   async auditPacks({ signal }: CallOptions = {}): Promise<LostContents> {
     // Taken at one moment before the listing: whatever an index names by then was stored, or is still in our hands.
     const needs = this.#index.packNeeds();

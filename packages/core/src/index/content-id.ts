@@ -35,15 +35,29 @@ export function contentHash(id: ContentId): Uint8Array {
 
 /** The binary key (spec §3.1): prefix letter or 0, then the hash. */
 export function contentKey(id: ContentId): Uint8Array {
-  const start = id.length % 2;
-  const key = new Uint8Array(1 + (id.length - start) / 2);
-  key[0] = start === 0 ? 0 : id.charCodeAt(0);
-  // Without fromHex and its check: an index file of a million entries makes a million keys.
-  for (let index = 1; index < key.length; index++) {
-    const place = start + (index - 1) * 2;
-    key[index] = (hexDigit(id.charCodeAt(place)) << 4) | hexDigit(id.charCodeAt(place + 1));
-  }
+  const key = new Uint8Array(keySizeOf(id));
+  writeContentKey(id, key, 0);
   return key;
+}
+
+/** The first byte of a binary key. */
+export function prefixCode(prefix: ContentPrefix): number {
+  return prefix === "" ? 0 : prefix.charCodeAt(0);
+}
+
+/** Bytes of the binary key. */
+export function keySizeOf(id: ContentId): number {
+  return 1 + Math.floor(id.length / 2);
+}
+
+/** {@link contentKey} into `target`. */
+export function writeContentKey(id: ContentId, target: Uint8Array, offset: number): void {
+  const start = id.length % 2;
+  target[offset] = start === 0 ? 0 : id.charCodeAt(0);
+  // Without fromHex and its check: an index file of a million entries makes a million keys.
+  for (let place = start, at = offset + 1; place < id.length; place += 2, at++) {
+    target[at] = (hexDigit(id.charCodeAt(place)) << 4) | hexDigit(id.charCodeAt(place + 1));
+  }
 }
 
 /** The value of a lower-case hex digit. */

@@ -27,6 +27,8 @@ export interface ContentIndex extends EntryTable {
   has(id: ContentId): boolean;
   /** Whether the content can be referred to: present, not deleted, readable, in a pack that is long enough. Allocates nothing. */
   isLive(id: ContentId): boolean;
+  /** Whether {@link isLive} holds for all of these binary keys (spec §3.1), one after the other. */
+  areLive(keys: Uint8Array): boolean;
   /** The content's number in {@link EntryTable}, which it keeps; -1 for what `get` does not give. Allocates nothing. */
   refOf(id: ContentId): number;
   /** The winning entry, as `get` gives it, of a number that `refOf` gave. */

@@ -1,7 +1,7 @@
 import { compareBytes } from "../base/bytes.ts";
 import { VarveError } from "../base/errors.ts";
 import type { BlobId } from "../blob/store.ts";
-import { type ContentId, type ContentPrefix, hexDigit } from "./content-id.ts";
+import { type ContentId, type ContentPrefix, hexDigit, prefixCode } from "./content-id.ts";
 import type { ContentIndex, IndexBound, LostContents, PackUse } from "./content-index.ts";
 import type { ContentInfo } from "./content-info.ts";
 import { EntryFormats } from "./entry-formats.ts";
@@ -16,7 +16,7 @@ import {
 import { PackNames } from "./pack-names.ts";
 import { PackNeeds } from "./pack-needs.ts";
 import { Slabs } from "./slabs.ts";
-import { FREE, RefTable, spread } from "./ref-table.ts";
+import { FREE, hashOfKey, RefTable } from "./ref-table.ts";
 
 /** Records of a slab: 160 KB when all stay in memory; 10 KB, less than a disk reads at once, when they come and go. */
 const SLAB_BITS = 12;
@@ -129,20 +129,14 @@ export class PackedContentIndex implements ContentIndex {
 
   get(id: ContentId): ContentInfo | undefined {
     const ref = this.#findId(id);
-    if (ref < 0) {
-      return undefined;
-    }
-    this.readEntry(ref, this.#fields);
-    requireReadable(id, this.#fields.encryptionKeyId);
-    return infoOf(id, this.#fields, this.#packs.name(this.#fields.pack));
+    return ref < 0 ? undefined : this.infoAt(ref, id);
   }
 
   refOf(id: ContentId): number {
     return this.#findId(id);
   }
 
-  infoAt(ref: number): ContentInfo {
-    const id = this.idAt(ref);
+  infoAt(ref: number, id: ContentId = this.idAt(ref)): ContentInfo {
     this.readEntry(ref, this.#fields);
     requireReadable(id, this.#fields.encryptionKeyId);
     return infoOf(id, this.#fields, this.#nameOf(this.#fields.pack));
@@ -179,11 +173,20 @@ export class PackedContentIndex implements ContentIndex {
   }
 
   isLive(id: ContentId): boolean {
-    const ref = this.#findId(id);
-    if (ref < 0) {
+    return this.#isLive(this.#findId(id));
+  }
+
+  areLive(keys: Uint8Array): boolean {
+    if (keys.length > 0 && keys.length % this.#keySize !== 0) {
       return false;
     }
-    return this.#isUsable(ref) && !this.#isLost(ref);
+    for (let offset = 0; offset < keys.length; offset += this.#keySize) {
+      this.#readKeyBytes(keys, offset);
+      if (!this.#isLive(this.#find())) {
+        return false;
+      }
+    }
+    return true;
   }
 
   packNeeds(): PackNeeds {
@@ -443,6 +446,10 @@ export class PackedContentIndex implements ContentIndex {
     return text as ContentId; // it came in as one
   }
 
+  #isLive(ref: number): boolean {
+    return ref >= 0 && this.#isUsable(ref) && !this.#isLost(ref);
+  }
+
   /** Neither deleted nor under a key that nobody has. */
   #isUsable(ref: number): boolean {
     const slab = this.#slabOf(ref);
@@ -488,12 +495,4 @@ export class PackedContentIndex implements ContentIndex {
   #word(slab: Uint32Array, base: number, word: number): number {
     return slab[base + this.#hashWords + word] as number; // within the record
   }
-}
-
-function hashOfKey(firstWord: number, prefix: number): number {
-  return spread(firstWord ^ Math.imul(prefix, 0x9e3779b1));
-}
-
-function prefixCode(prefix: ContentPrefix): number {
-  return prefix === "" ? 0 : prefix.charCodeAt(0);
 }

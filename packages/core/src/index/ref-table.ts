@@ -99,3 +99,8 @@ export function spread(hash: number): number {
   mixed = Math.imul(mixed ^ (mixed >>> 13), 0xc2b2ae35);
   return (mixed ^ (mixed >>> 16)) >>> 0;
 }
+
+/** Of a binary key: of its first four bytes of hash, and its prefix. */
+export function hashOfKey(firstWord: number, prefix: number): number {
+  return spread(firstWord ^ Math.imul(prefix, 0x9e3779b1));
+}

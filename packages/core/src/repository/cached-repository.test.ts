@@ -1,7 +1,8 @@
 import { expect, test } from "vitest";
 import { isVarveError } from "../base/errors.ts";
 import { utf8 } from "../base/bytes.ts";
-import type { BlobCache, CacheSource } from "../blob/blob-cache.ts";
+import { memoryCache } from "../../test/memory-cache.ts";
+import type { CacheSource } from "../blob/blob-cache.ts";
 import { createMemoryStore } from "../blob/memory-store.ts";
 import { passThrough } from "../blob/pass-through.ts";
 import { type BlobId, type BlobStore, parseBlobId } from "../blob/store.ts";
@@ -16,27 +17,6 @@ import type { Repository } from "./repository.ts";
 const password = "correct horse";
 const environment = seededEnvironment({ seed: 9 });
 const RECORDS = 12;
-
-/** A cache in memory whose entries tests may look at and damage. */
-function memoryCache(): CacheSource & { entries: Map<string, Uint8Array> } {
-  const entries = new Map<string, Uint8Array>();
-  const cache: BlobCache = {
-    get: async (name, range) => {
-      const kept = entries.get(name);
-      const { offset, length } = range ?? { offset: 0, length: kept?.length ?? 0 };
-      return kept !== undefined && offset + length <= kept.length
-        ? kept.slice(offset, offset + length)
-        : undefined;
-    },
-    put: async (name, parts) => {
-      entries.set(name, Uint8Array.from(parts.flatMap((part) => [...part])));
-    },
-    drop: async (name) => {
-      entries.delete(name);
-    },
-  };
-  return { entries, cacheOf: () => cache };
-}
 
 /** Counts the gets of anything but the format. */
 function counting(store: BlobStore): { store: BlobStore; gets: BlobId[] } {

@@ -24,6 +24,7 @@ import { refuseUpgradeLock, watchFormat } from "./format-watch.ts";
 import type { RepositoryDamage } from "./damage.ts";
 import type { ClientIdentity, Repository } from "./repository.ts";
 import { repositorySplitters } from "./repository-splitters.ts";
+import { type SealedNotes, sealedNotes } from "./sealed-notes.ts";
 
 /**
  * Opens a repository: reads its format, derives the keys once, loads the index, and wires the layers below into one
@@ -52,6 +53,11 @@ export interface OpenRepositoryOptions extends CallOptions {
    * away. Default: none.
    */
   readonly cache?: CacheSource | undefined;
+  /**
+   * Keeps on this machine, sealed, what a backup found in a source, so that the next one need not read what it stored of
+   * folders that have not changed: from `openCacheFolder`. Default: the same as `cache`.
+   */
+  readonly notes?: CacheSource | undefined;
   /** Default: the real clock and random source, and no log. */
   readonly environment?: Environment | undefined;
   /** Default `varve@localhost`. */
@@ -105,7 +111,9 @@ export async function openWithFormat(
   const randomBytes = (size: number): Uint8Array => environment.randomBytes(size);
   const sealer = createSealer(format, { crypto, randomBytes });
   const retaining = retainingStore(store, { retention: format.retention, environment });
-  const cache = options.cache && new SwitchedCache(options.cache.cacheOf(toHex(format.uniqueId)));
+  const repositoryId = toHex(format.uniqueId);
+  const cache = options.cache && new SwitchedCache(options.cache.cacheOf(repositoryId));
+  const notes = options.notes ?? options.cache;
   const contents = await openContentStore({
     store: retaining,
     format,
@@ -164,6 +172,7 @@ export async function openWithFormat(
     splitter: splitters,
     environment,
     client,
+    notes: notes && sealedNotes(notes.cacheOf(repositoryId), sealer),
   });
 }
 
@@ -195,6 +204,7 @@ class OpenRepository implements Repository {
   readonly splitter: Repository["splitter"];
   readonly environment: Repository["environment"];
   readonly client: Repository["client"];
+  readonly notes: SealedNotes | undefined;
   readonly #ownsExecutor: boolean;
   #disposed: Promise<void> | undefined;
 
@@ -212,6 +222,7 @@ class OpenRepository implements Repository {
     this.splitter = wired.splitter;
     this.environment = wired.environment;
     this.client = wired.client;
+    this.notes = wired.notes;
     this.#ownsExecutor = wired.ownsExecutor;
   }
 

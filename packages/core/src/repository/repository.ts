@@ -10,6 +10,7 @@ import type { ObjectStore } from "../object/object-store.ts";
 import type { Executor } from "../pipeline/executor.ts";
 import type { Splitter } from "../splitter/splitter.ts";
 import type { RepositoryDamage } from "./damage.ts";
+import type { SealedNotes } from "./sealed-notes.ts";
 
 /** An open repository: a value that holds the wired layers. Disposing discards what was not flushed. */
 export interface Repository extends AsyncDisposable {
@@ -31,6 +32,8 @@ export interface Repository extends AsyncDisposable {
   readonly environment: Environment;
   /** Who is writing; recorded in session markers, snapshot sources and maintenance ownership. */
   readonly client: ClientIdentity;
+  /** Left out where nothing is kept on this machine. */
+  readonly notes?: SealedNotes | undefined;
   /** What could not be read, as of now; empty when all is well. What it makes unsafe is refused. */
   readonly damage: readonly RepositoryDamage[];
   /** Sees what others have committed. */

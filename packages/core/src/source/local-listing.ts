@@ -1,3 +1,4 @@
+import { createHash } from "node:crypto";
 import { lstatSync, readdirSync } from "node:fs";
 import { compareNames } from "../snapshot/entry-name.ts";
 import {
@@ -26,6 +27,7 @@ export function listPacked(path: string): PackedListing | undefined {
   // Up to here the order of UTF-16 units is that of UTF-8 bytes, and sorting by it is native.
   const names = /[\ud800-\uffff]/.test(all) ? found.sort(compareNames) : found.sort();
   const facts = new Float64Array(names.length * FACTS);
+  const devices = new Float64Array(names.length);
   const prefix = path.endsWith("/") ? path : `${path}/`;
   let kept = 0;
   for (const name of names) {
@@ -37,10 +39,10 @@ export function listPacked(path: string): PackedListing | undefined {
         facts[at + SIZE] = Number(stat.size);
         facts[at + UID] = Number(stat.uid);
         facts[at + GID] = Number(stat.gid);
-        facts[at + DEVICE] = Number(stat.dev);
         const seconds = Math.floor(Number(stat.mtimeMs) / 1000);
         facts[at + SECONDS] = seconds;
         facts[at + NANOS] = nanosOf(stat.mtimeNs, seconds);
+        devices[kept] = Number(stat.dev);
         names[kept] = name;
         kept++;
       }
@@ -49,8 +51,20 @@ export function listPacked(path: string): PackedListing | undefined {
     }
   }
   return kept === names.length
-    ? { names: names.join("/"), facts }
-    : { names: names.slice(0, kept).join("/"), facts: facts.slice(0, kept * FACTS) };
+    ? withDigest(names.join("/"), facts, devices)
+    : withDigest(names.slice(0, kept).join("/"), facts.slice(0, kept * FACTS), devices);
+}
+
+function withDigest(
+  names: string,
+  facts: Float64Array<ArrayBuffer>,
+  devices: Float64Array,
+): PackedListing {
+  const digest = createHash("sha256").update(names).update("/").update(facts).digest("base64");
+  for (let at = DEVICE, index = 0; at < facts.length; at += FACTS, index++) {
+    facts[at] = devices[index] as number; // one for each entry
+  }
+  return { names, facts, digest };
 }
 
 const OPTIONS = { bigint: true, throwIfNoEntry: false } as const;

@@ -7,6 +7,10 @@ export interface PackedListing {
   readonly names: string;
   /** {@link FACTS} numbers an entry, at the places below. */
   readonly facts: Float64Array<ArrayBuffer>;
+  /**
+   * Equal only for listings that are equal but for devices, which change with every mount: a cryptographic hash of names and facts.
+   */
+  readonly digest: string;
 }
 
 export const FACTS = 7;

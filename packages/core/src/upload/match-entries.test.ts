@@ -67,7 +67,11 @@ function listingOf(live: readonly DirectoryEntry[]): PackedListing {
     return [bits | mode, sizeBytes, uid, gid, 1, Number((mtimeNs - nanos) / NS), Number(nanos)];
   });
   expect(facts).toHaveLength(live.length * FACTS);
-  return { names: live.map((one) => one.name).join("/"), facts: Float64Array.from(facts) };
+  return {
+    names: live.map((one) => one.name).join("/"),
+    facts: Float64Array.from(facts),
+    digest: "",
+  };
 }
 
 function match(
@@ -78,7 +82,9 @@ function match(
     text,
     record,
     listing: listingOf(live),
-    mayKeep: (index) => live[index]?.name !== "ddd",
+    mayKeep: Uint8Array.from(live, ({ name, type }) =>
+      name !== "ddd" && type !== "directory" ? 1 : 0,
+    ),
     isStored: (id) => id !== (LOST as string),
   });
   while (matcher.step(3)) {

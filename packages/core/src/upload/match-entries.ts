@@ -12,7 +12,6 @@ import {
   MODE,
   NANOS,
   type PackedListing,
-  REGULAR,
   SECONDS,
   SIZE,
   TYPE_BITS,
@@ -35,7 +34,7 @@ export class EntryMatcher {
   readonly #count: number;
   readonly #names: Uint8Array;
   readonly #isPlain: boolean;
-  readonly #mayKeep: (index: number) => boolean;
+  readonly #mayKeep: Uint8Array;
   readonly #isStored: (id: ContentId) => boolean;
   readonly #text: EntryText;
   /** The record as text, when its characters lie where its bytes do. */
@@ -55,8 +54,8 @@ export class EntryMatcher {
   constructor(options: {
     readonly record: Uint8Array;
     readonly listing: PackedListing;
-    /** False for places of the listing that are to be left alone. */
-    readonly mayKeep: (index: number) => boolean;
+    /** By place in the listing: 1 for files and links that may be kept. */
+    readonly mayKeep: Uint8Array;
     readonly isStored: (id: ContentId) => boolean;
     /** Used for one directory after another, so that it need not learn anew how modes and owners are written. */
     readonly text: EntryText;
@@ -106,13 +105,8 @@ export class EntryMatcher {
   /** Compares one live entry with one of the record, and leaves at least one of them behind. */
   #stepOnce(): void {
     const mode = this.#fact(MODE);
-    const type = mode & TYPE_BITS;
     const nameEnd = this.#names.indexOf(0x2f, this.#nameStart);
-    if (
-      (type !== REGULAR && type !== LINK) ||
-      !this.#mayKeep(this.#live) ||
-      this.#isEscaped(nameEnd)
-    ) {
+    if (this.#mayKeep[this.#live] !== 1 || this.#isEscaped(nameEnd)) {
       this.#nextLive(nameEnd);
       return;
     }
@@ -125,7 +119,7 @@ export class EntryMatcher {
     if (order === 0) {
       end = this.#endOfSame(this.#at + ENTRY_HEAD.length + nameEnd - this.#nameStart);
       if (end > 0) {
-        this.#keep(end, type === LINK);
+        this.#keep(end, (mode & TYPE_BITS) === LINK);
       }
       this.#nextLive(nameEnd);
     }

@@ -10,6 +10,7 @@ import { buildSummary, type FailedEntry } from "../snapshot/summary.ts";
 import type { SourceEntry } from "../source/source-entry.ts";
 import { type EarlierRecord, saysTheSame } from "./earlier-record.ts";
 import { metadataCodec } from "./file-options.ts";
+import type { ObjectKeys, RememberedDirectory } from "./remembered-tree.ts";
 
 /**
  * A directory whose record is not written yet. It is complete when everything that was begun in it has ended: the
@@ -29,6 +30,17 @@ export class OpenDirectory {
   readonly openChildren: Set<OpenDirectory> = new Set();
   /** The record that this one may turn out to equal. */
   earlier: EarlierRecord | undefined;
+  /** What is remembered of it for the next backup; see `tree-memory.ts`. */
+  state: string | undefined;
+  /** The record that it has kept, where that is known without a look at it. */
+  taken: RememberedDirectory | undefined;
+  /** Contents of what is in `kept`. */
+  keptKeys: ObjectKeys | undefined;
+  /** False when a file was not as long as its listing says. */
+  isExact = true;
+  walkedChildren = 0;
+  takenChildren = 0;
+  rememberedChildren = 0;
   /** What the walk's end has taken of the budget for entries that wait. */
   heldEntries = 0;
   /** Why the directory cannot be in the snapshot, though some of it may have been read. */
@@ -119,6 +131,10 @@ export async function writeDirectory(
   },
 ): Promise<DirectoryEntry> {
   const { entries, failures, incomplete, signal } = options;
+  if (directory.taken !== undefined) {
+    const { object, summary } = directory.taken;
+    return storedEntry(directory.source, { type: "directory", object, sizeBytes: 0, summary });
+  }
   const { mtimeNs } = directory.source.meta;
   const { kept } = directory;
   const summary = buildSummary({ entries, kept, failures, incomplete, mtimeNs });
@@ -142,7 +158,7 @@ export async function writeDirectory(
 }
 
 /** False when the record is not one stored content of its kind; else it is counted as known, as if it had been written. */
-function takeStored({ contents }: Repository, record: ObjectId): boolean {
+export function takeStored({ contents }: Repository, record: ObjectId): boolean {
   const { indirections, compressed, contentId } = splitObjectId(record);
   if (indirections > 0 || compressed || contentPrefix(contentId) !== "k") {
     return false;

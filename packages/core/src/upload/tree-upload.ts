@@ -10,15 +10,19 @@ import type { KeptEntries } from "../snapshot/kept-entries.ts";
 import { singleFileSummary } from "../snapshot/summary.ts";
 import type { SourceEntry, UnreadableEntry } from "../source/source-entry.ts";
 import type { Checkpoints } from "./checkpoints.ts";
-import { type DirectoryFilter, type EnteredDirectory, enterDirectory } from "./directory-filter.ts";
+import { type DirectoryFilter, enterDirectory } from "./directory-filter.ts";
 import { metadataCodec } from "./file-options.ts";
 import { FileQueue } from "./file-queue.ts";
 import { type FileEnd, queueFile } from "./file-upload.ts";
+import type { Listing } from "./listing.ts";
 import { EntryMatcher } from "./match-entries.ts";
 import { OpenDirectory, storedEntry, unchangedEntry, writeDirectory } from "./open-directory.ts";
-import { loadPreviousDirectories, type PreviousDirectories } from "./previous-directories.ts";
+import { loadPreviousDirectories, PreviousDirectories } from "./previous-directories.ts";
+import { ObjectKeys } from "./remembered-tree.ts";
 import type { UploadSession } from "./session.ts";
 import { storeStream } from "./stream-upload.ts";
+import { DirectoryUnreadable, openChildren, unreadable } from "./unreadable-directory.ts";
+import { type LiveFiles, liveFiles, type TreeMemory } from "./tree-memory.ts";
 
 /**
  * The walk of a backup (behaviour §1): depth first, with the earlier snapshots alongside. It never waits for a file:
@@ -35,6 +39,8 @@ interface Walk {
   readonly directory: OpenDirectory;
   readonly filter: DirectoryFilter;
   readonly previous: PreviousDirectories;
+  /** The earlier directories in the place of a child. */
+  readonly earlier: (child: SourceEntry) => readonly ObjectId[];
 }
 
 export class TreeUpload {
@@ -42,6 +48,7 @@ export class TreeUpload {
   readonly #queue: FileQueue;
   readonly #checkpoints: Checkpoints;
   readonly #forceHashPercent: number;
+  readonly #memory: TreeMemory | undefined;
   readonly #waitingEntries: Semaphore = new Semaphore(MAX_WAITING_ENTRIES);
   readonly #text = new EntryText();
   #root: DirectoryEntry | undefined;
@@ -52,12 +59,14 @@ export class TreeUpload {
       readonly parallelJobs: number;
       readonly checkpoints: Checkpoints;
       readonly forceHashPercent: number;
+      readonly memory: TreeMemory | undefined;
     },
   ) {
     this.#session = session;
     this.#queue = new FileQueue(session, options);
     this.#checkpoints = options.checkpoints;
     this.#forceHashPercent = options.forceHashPercent;
+    this.#memory = options.memory;
   }
 
   /** Stores the tree and gives its root's entry. A root that cannot be read throws (behaviour §1.8). */
@@ -117,7 +126,7 @@ export class TreeUpload {
     above: DirectoryFilter | undefined,
     previousIds: readonly ObjectId[],
   ): Promise<void> {
-    const { signal, tally } = this.#session;
+    const { repository, signal, tally } = this.#session;
     const entered = await unreadable(enterDirectory(directory, above, { signal }));
     if (entered === "cache directory") {
       tally.skipped.cacheDirectories++;
@@ -125,21 +134,50 @@ export class TreeUpload {
     }
     using listing = entered.listing;
     const { filter } = entered;
-    const { previous, isKept } = await this.#loadPrevious(directory, entered, previousIds);
-    const children = openChildren(listing.children(isKept));
+    const { mtimeNs } = directory.source.meta;
+    const live = listing.packed && liveFiles(listing.packed, { filter, mtimeNs });
+    directory.state = live?.state;
+    const known = this.#maySkip() ? this.#memory?.match(directory, previousIds) : undefined;
+    if (live !== undefined && known !== undefined) {
+      const previous = new PreviousDirectories(repository, []);
+      const earlier = ({ name }: SourceEntry): readonly ObjectId[] =>
+        this.#memory?.objects(directory.pathOf(name)) ?? [];
+      const isComplete = await this.#visitAll(
+        { directory, filter, previous, earlier },
+        listing.children(live.places),
+      );
+      if (isComplete && this.#memory?.take(directory, known) === true) {
+        this.#countKept(directory, live);
+        return;
+      }
+    }
+    const { previous, isKept = new Uint8Array(live?.places.length ?? 0) } =
+      await this.#loadPrevious(directory, { listing, live }, previousIds);
+    if (live !== undefined && known !== undefined) {
+      for (let place = 0; place < isKept.length; place++) {
+        isKept[place] = live.places[place] === 1 ? (isKept[place] as number) : 1; // the rest was visited
+      }
+    }
+    const earlier = (child: SourceEntry): readonly ObjectId[] => previous.children(child);
+    await this.#visitAll({ directory, filter, previous, earlier }, listing.children(isKept));
+    directory.keepEarlier(previous.newest);
+  }
+
+  /** False when it ended before the children did. */
+  async #visitAll(walk: Walk, listed: ReturnType<Listing["children"]>): Promise<boolean> {
+    const children = openChildren(listed);
     let lastKey: string | undefined;
     for (;;) {
       const child = await children.next();
       if (child === undefined || this.#session.stopReason !== undefined) {
         await children.close();
-        directory.keepEarlier(previous.newest);
-        return;
+        return child === undefined;
       }
       // A listing that changes while it is read may give a name twice; a record must not.
       const key = nameKey(child);
       if (key !== lastKey) {
         lastKey = key;
-        await this.#visit({ directory, filter, previous }, child);
+        await this.#visit(walk, child);
         await this.#checkpoints.writeIfDue();
       }
     }
@@ -148,22 +186,29 @@ export class TreeUpload {
   /** Takes over what has not changed, where that can be told at once. */
   async #loadPrevious(
     directory: OpenDirectory,
-    { listing, filter }: EnteredDirectory,
+    { listing, live }: { readonly listing: Listing; readonly live: LiveFiles | undefined },
     previousIds: readonly ObjectId[],
   ): Promise<{ readonly previous: PreviousDirectories; readonly isKept?: Uint8Array }> {
     const session = this.#session;
     const { repository, signal } = session;
     const { packed } = listing;
+    const keys = this.#memory && new ObjectKeys();
     let matcher: EntryMatcher | undefined;
     const keep = async (record: Uint8Array): Promise<KeptEntries | undefined> => {
-      if (packed === undefined || !this.#maySkip()) {
+      if (packed === undefined || live === undefined || !this.#maySkip()) {
         return undefined;
       }
       matcher = new EntryMatcher({
         record,
         listing: packed.listing,
-        mayKeep: (index) => filter.isOpen || filter.exclusion(packed.at(index)) === undefined,
-        isStored: (id) => repository.contents.isStored(id),
+        mayKeep: live.places,
+        isStored: (id) => {
+          const isStored = repository.contents.isStored(id); // the last of the conditions
+          if (isStored) {
+            keys?.addContent(id);
+          }
+          return isStored;
+        },
         text: this.#text,
       });
       while (matcher.step(ENTRIES_PER_TURN)) {
@@ -179,16 +224,23 @@ export class TreeUpload {
       return { previous };
     }
     directory.kept = kept;
-    session.tally.addCached(matcher.keptBytes, matcher.keptCount);
-    session.currentPath = directory.path;
-    session.reportProgress();
+    directory.keptKeys = keys;
+    this.#countKept(directory, { bytes: matcher.keptBytes, count: matcher.keptCount });
     return { previous, isKept: matcher.kept };
+  }
+
+  #countKept(
+    { path }: OpenDirectory,
+    { bytes, count }: { readonly bytes: number; readonly count: number },
+  ): void {
+    this.#session.tally.addCached(bytes, count);
+    this.#session.currentPath = path;
+    this.#session.reportProgress();
   }
 
   /** Whether files may be taken over by their directory's record alone. */
   #maySkip(): boolean {
-    const { lost, stopReason } = this.#session;
-    return this.#forceHashPercent <= 0 && lost.contents === 0 && stopReason === undefined;
+    return this.#forceHashPercent <= 0 && this.#session.lost.contents === 0;
   }
 
   /** The walk is done with a directory; files and directories below may not be. */
@@ -218,6 +270,9 @@ export class TreeUpload {
         incomplete: stopReason,
         signal,
       });
+      if (stopReason === undefined) {
+        this.#memory?.remember(directory, entry);
+      }
       if (parent === undefined) {
         this.#root = entry;
       } else {
@@ -248,7 +303,8 @@ export class TreeUpload {
       const below = this.#open({ source: child, path, policy, parent: directory });
       directory.begin();
       directory.openChildren.add(below);
-      await this.#walk(below, filter, walk.previous.children(child));
+      directory.walkedChildren++;
+      await this.#walk(below, filter, walk.earlier(child));
     } else if (child.meta.type === "other") {
       this.#skipSpecial(directory, child);
     } else {
@@ -297,6 +353,7 @@ export class TreeUpload {
     const settle = (end: FileEnd): void => {
       if ("object" in end) {
         directory.entries.push(storedEntry(source, { type, ...end }));
+        directory.isExact &&= end.sizeBytes === sizeBytes;
         this.#countStored(type, end.sizeBytes);
       } else if ("failed" in end) {
         this.#failFile(directory, source.name, end.failed, { policyOf: "parent" });
@@ -394,39 +451,6 @@ export class TreeUpload {
 interface Failure {
   readonly code: ErrorCode;
   readonly message: string;
-}
-
-/** A directory cannot be listed, or says something about ignoring that cannot be understood. */
-class DirectoryUnreadable extends Error {}
-
-async function unreadable<T>(step: Promise<T>): Promise<T> {
-  try {
-    return await step;
-  } catch (cause) {
-    throw new DirectoryUnreadable("directory unreadable", { cause });
-  }
-}
-
-/** Steps by hand, so that what the source throws is told from what its visitor throws. */
-function openChildren<T>(items: AsyncIterable<T> | Iterable<T>): {
-  next(): Promise<T | undefined>;
-  close(): Promise<void>;
-} {
-  const iterator =
-    Symbol.asyncIterator in items ? items[Symbol.asyncIterator]() : items[Symbol.iterator]();
-  return {
-    async next() {
-      try {
-        const step = await iterator.next();
-        return step.done === true ? undefined : step.value;
-      } catch (cause) {
-        throw new DirectoryUnreadable("directory unreadable", { cause });
-      }
-    },
-    async close() {
-      await iterator.return?.();
-    },
-  };
 }
 
 function badName(child: SourceEntry): Error | undefined {

@@ -10,6 +10,7 @@ import type { Snapshot } from "../snapshot/snapshot-manifest.ts";
 import { compareStart, listSnapshots, saveSnapshot } from "../snapshot/snapshots.ts";
 import { Checkpoints, MAX_CHECKPOINT_INTERVAL_MS } from "./checkpoints.ts";
 import { UploadSession } from "./session.ts";
+import { TreeMemory } from "./tree-memory.ts";
 import { TreeUpload } from "./tree-upload.ts";
 import type { UploadOptions, UploadReport } from "./upload-options.ts";
 
@@ -33,9 +34,10 @@ async function uploadInSession(
   options: UploadOptions,
 ): Promise<UploadReport> {
   const { repository, signal, tally } = session;
-  const [policy, previous] = await Promise.all([
+  const [policy, previous, memory] = await Promise.all([
     options.policy ?? loadPolicyTree(repository, options.source, { signal }),
     options.previous ?? findPrevious(repository, options, signal),
+    TreeMemory.open(repository, options.source),
     options.checkPacks === false ? undefined : auditPacks(session),
   ]);
   const draft = new SnapshotDraft(session, options);
@@ -53,6 +55,7 @@ async function uploadInSession(
     parallelJobs: parallelJobs(repository, options, policy),
     checkpoints,
     forceHashPercent: options.forceHashPercent ?? 0,
+    memory,
   });
   const root = await tree.store(options.root, policy, directoriesOf(previous));
   session.enterPhase("saving");
@@ -64,6 +67,9 @@ async function uploadInSession(
     snapshot = await commit(session, snapshot, policy);
   } else {
     await repository.flush({ signal });
+  }
+  if (session.stopReason === undefined) {
+    await memory?.save();
   }
   session.enterPhase("done");
   return {
