@@ -4,11 +4,13 @@ import { type CacheFolder, type Environment, openCacheFolder } from "@varve/core
 import type { Connection } from "./connection.ts";
 import { storageType } from "./storage.ts";
 
-/** What is kept on this machine of repositories that are far away. */
+/** What is kept on this machine: of sources, what the last backup found in them; of repositories that are far away, indexes and metadata. */
 
 export interface CacheChoice {
   readonly path: string;
   readonly maxBytes: number;
+  /** Whether it is also for blobs: not of a folder of this machine, unless it was asked for; that may be a share. */
+  readonly keepsBlobs: boolean;
 }
 
 /** Kopia's for metadata, in MiB. */
@@ -16,22 +18,28 @@ const DEFAULT_CACHE_MIB = 5000;
 
 /**
  * Where to keep it: `VARVE_CACHE_DIRECTORY`, what the connection says, else a folder of the user's for such things.
- * `undefined` with a bound of 0, and for a folder of this machine, unless it was asked for: it may be a share.
+ * `undefined` with a bound of 0.
  */
 export function chooseCache({ storage, caching = {} }: Connection): CacheChoice | undefined {
   const { maxMetadataCacheSizeBytes: maxBytes = DEFAULT_CACHE_MIB * 1024 * 1024 } = caching;
   const asked = process.env["VARVE_CACHE_DIRECTORY"] || caching.cacheDirectory; // the empty text is nothing
-  if (maxBytes === 0 || (asked === undefined && storageType(storage.type).isNear === true)) {
+  if (maxBytes === 0) {
     return undefined;
   }
   const base = process.env["XDG_CACHE_HOME"] ?? join(homedir(), ".cache");
-  return { path: resolve(asked ?? join(base, "varve")), maxBytes };
+  const keepsBlobs = asked !== undefined || storageType(storage.type).isNear !== true;
+  return { path: resolve(asked ?? join(base, "varve")), maxBytes, keepsBlobs };
 }
 
-export function openCache(
+/** As `openRepository` takes them. */
+export function openCaches(
   connection: Connection,
   environment: Environment,
-): CacheFolder | undefined {
+): { readonly cache?: CacheFolder; readonly notes?: CacheFolder } {
   const choice = chooseCache(connection);
-  return choice && openCacheFolder(choice.path, { maxBytes: choice.maxBytes, environment });
+  if (choice === undefined) {
+    return {};
+  }
+  const notes = openCacheFolder(choice.path, { maxBytes: choice.maxBytes, environment });
+  return choice.keepsBlobs ? { cache: notes, notes } : { notes };
 }

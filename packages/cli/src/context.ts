@@ -1,7 +1,7 @@
 import { availableParallelism } from "node:os";
 import { type BlobStore, openRepository, type Repository, readOnlyStore } from "@varve/core";
 import type { Command } from "commander";
-import { openCache } from "./cache.ts";
+import { openCaches } from "./cache.ts";
 import { type Connection, readConnection } from "./connection.ts";
 import { cliEnvironment, type GlobalOptions, globalOptions } from "./globals.ts";
 import { followLimits } from "./limits.ts";
@@ -50,7 +50,7 @@ export async function withRepository<T>(
     maxMemoryBytes: globals.maxMemoryBytes,
     work: options.work,
     environment,
-    cache: options.cache === false ? undefined : openCache(connection, environment),
+    ...(options.cache === false ? {} : openCaches(connection, environment)),
     client: { username: connection.username, hostname: connection.hostname },
   });
   using interrupts = catchInterrupts();
