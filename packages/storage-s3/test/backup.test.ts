@@ -11,10 +11,16 @@ import {
   restore,
   verify,
 } from "@varve/core";
-import { parseBlobId } from "@varve/core/blob";
+import {
+  adaptiveStore,
+  limitStore,
+  parseBlobId,
+  retryStore,
+  systemEnvironment,
+} from "@varve/core/blob";
 import { startFaultProxy } from "@varve/testenv/fault-proxy.ts";
 import { startS3Servers } from "@varve/testenv/s3-servers.ts";
-import { afterAll, describe, expect, test } from "vitest";
+import { afterAll, describe, expect, test, vi } from "vitest";
 import { openS3Store, type S3StoreOptions } from "../src/index.ts";
 import { filesOf, writeFiles } from "./files.ts";
 import { serverOptions } from "./server-options.ts";
@@ -77,6 +83,34 @@ for (const server of servers) {
       // Of these are two for opening the bucket; a session marker comes and goes.
       expect(requests).toBeLessThanOrEqual(25);
       expect(Object.fromEntries(byOperation)).toMatchObject({ PUT: 3, DELETE: 1 });
+    });
+
+    test("a repository that is open and does nothing asks for nothing, in an hour", async () => {
+      using place = temporary();
+      await using proxy = await startFaultProxy({ target: server.endpoint });
+      const options = {
+        ...serverOptions(server, "bucket"),
+        endpoint: proxy.endpoint,
+        prefix: "idle/",
+      };
+      writeFiles(place.data, { seed: 3 });
+      await createIn(options);
+      vi.useFakeTimers({ toFake: ["setTimeout", "setInterval", "Date"], shouldAdvanceTime: true });
+      try {
+        const environment = systemEnvironment();
+        const asked = adaptiveStore(await openS3Store(options), { environment });
+        const store = limitStore(retryStore(asked, { environment }), { environment });
+        await using repository = await openRepository(store, { password, workers: 0, environment });
+        await createSnapshot(repository, { path: place.data });
+        await repository.flush();
+        proxy.resetCounts();
+        await vi.advanceTimersByTimeAsync(3_600_000);
+        await fetch(`${proxy.endpoint}/bucket`); // whatever was sent before has come through now
+        expect(proxy.counts.requests).toBe(1);
+        expect((await listSnapshots(repository)).snapshots).toHaveLength(1);
+      } finally {
+        vi.useRealTimers();
+      }
     });
 
     test("opening is two requests, or one when told of object lock, and leaves nothing behind", async () => {
