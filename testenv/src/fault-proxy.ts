@@ -1,5 +1,12 @@
 import { once } from "node:events";
-import { Agent, createServer, type IncomingMessage, request, type ServerResponse } from "node:http";
+import {
+  Agent,
+  createServer,
+  type IncomingHttpHeaders,
+  type IncomingMessage,
+  request,
+  type ServerResponse,
+} from "node:http";
 import type { AddressInfo } from "node:net";
 import { setTimeout as sleep } from "node:timers/promises";
 import { chanceOf } from "./fault-chance.ts";
@@ -29,6 +36,8 @@ export interface ProxiedRequest {
   readonly operation: string;
   /** With the query. */
   readonly url: string;
+  /** By their names in lower case. */
+  readonly headers: IncomingHttpHeaders;
 }
 
 export interface ProxyCounts {
@@ -125,7 +134,8 @@ class Proxy implements FaultProxy {
   }
 
   async #serve(incoming: IncomingMessage, answer: ServerResponse): Promise<void> {
-    const asked = { operation: operationOf(incoming), url: incoming.url ?? "/" };
+    const { url = "/", headers } = incoming;
+    const asked = { operation: operationOf(incoming), url, headers };
     const { counts } = this;
     counts.requests += 1;
     increment(counts.byOperation, asked.operation);

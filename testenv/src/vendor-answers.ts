@@ -74,7 +74,11 @@ const REFUSALS: Readonly<Partial<Record<FaultKind, Readonly<Record<Vendor, Refus
       "AuthorizationPermissionMismatch",
       "This request is not authorized to perform this operation using this permission.",
     ],
-    gcs: [403, "forbidden", "The caller does not have storage.objects access to the object."],
+    gcs: [
+      403,
+      "forbidden",
+      "me@project.iam.gserviceaccount.com does not have storage.objects.create access to the Google Cloud Storage object.",
+    ],
   },
   skewed: {
     s3: [

@@ -27,8 +27,14 @@ export interface RunOptions {
 
 export class Cli implements Disposable {
   readonly dir: string = mkdtempSync(join(tmpdir(), "varve-cli-"));
+  readonly #more: Readonly<Record<string, string>>;
   #runner?: ChildProcess;
   #turn: Promise<unknown> = Promise.resolve();
+
+  /** `env` is for all its commands, which then need no processes of their own for it. */
+  constructor(env: Readonly<Record<string, string>> = {}) {
+    this.#more = env;
+  }
 
   path(name: string): string {
     return join(this.dir, name);
@@ -83,6 +89,7 @@ export class Cli implements Disposable {
       HOME: this.dir,
       VARVE_CONFIG_PATH: this.path("config/repository.config"),
       VARVE_PASSWORD: PASSWORD,
+      ...this.#more,
     };
   }
 
@@ -116,6 +123,10 @@ export class Cli implements Disposable {
       lines: 1,
     });
     return stderr;
+  }
+
+  readBytes(name: string): Buffer {
+    return readFileSync(this.path(name));
   }
 
   async createRepository(...args: readonly string[]): Promise<void> {

@@ -33,6 +33,10 @@ const MEANINGS: Readonly<Record<string, Meaning>> = {
   InvalidRange: { code: "range-invalid", says: "the range does not lie in the blob" },
   PreconditionFailed: { code: "blob-exists", says: "it is there already" },
   InvalidAccessKeyId: { code: "access-denied", says: BAD_KEY },
+  // The next three are of the service that gives out roles.
+  InvalidClientTokenId: { code: "access-denied", says: BAD_KEY },
+  InvalidIdentityTokenException: { code: "access-denied" },
+  IDPRejectedClaimException: { code: "access-denied" },
   SignatureDoesNotMatch: { code: "access-denied", says: "the secret access key is wrong" },
   ExpiredToken: { code: "access-denied", says: EXPIRED },
   ExpiredTokenException: { code: "access-denied", says: EXPIRED },
@@ -135,6 +139,9 @@ function meaningOf(seen: Seen, { bucket, needs }: Attempt): Meaning {
       code: "storage-failed",
       says: `the server's certificate is not trusted: ${systemCode}`,
     };
+  }
+  if (status === 403 && /\bsts:\w+/.test(seen.message)) {
+    return { code: "access-denied", says: `the role cannot be assumed: ${describe(seen)}` };
   }
   const known = MEANINGS[name];
   if (known !== undefined) {

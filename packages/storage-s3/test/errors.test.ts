@@ -83,6 +83,14 @@ function credentialCases(server: VersitygwServer, options: S3StoreOptions): void
     });
   });
 
+  test("a session token that the service never gave is said to be that", async () => {
+    const keys = { kind: "keys", accessKeyId, secretAccessKey, sessionToken: "made up" } as const;
+    await expect(openS3Store({ ...options, credentials: keys })).rejects.toMatchObject({
+      code: "access-denied",
+      message: expect.stringContaining("the session token is not valid"),
+    });
+  });
+
   test("a region that is wrong is named with the right one, and found when none was given", async () => {
     const opening = openS3Store({ ...options, region: "eu-west-1" });
     await expect(opening).rejects.toMatchObject({

@@ -217,7 +217,9 @@ test("blobs of both have the same kind, type, metadata and names", async () => {
           .filter((name) => !/\/_log_|maintenance/.test(name)),
       ),
     ].sort();
-  expect(await shapes("of-varve")).toEqual(await shapes("of-kopia"));
+  // And varve's copy of the format blob, which Kopia leaves alone (`repository repair` in docs/cli.md).
+  const both = [...(await shapes("of-kopia")), "x/varve.repository"].sort();
+  expect(await shapes("of-varve")).toEqual(both);
 
   const [ours, theirs] = [await listing("copy-of-varve"), await listing("copy-of-kopia")];
   const told = ({ name, properties: seen, metadata }: BlobItem): unknown[] => [
