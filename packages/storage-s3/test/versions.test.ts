@@ -4,13 +4,19 @@ import { join } from "node:path";
 import {
   createRepository,
   createSnapshot,
+  defaultMaintenance,
+  deleteSnapshot,
   listSnapshots,
   localTarget,
+  maintain,
   openRepository,
+  parseManifestId,
   restore,
+  setMaintenance,
+  setParameters,
   verify,
 } from "@varve/core";
-import { type BlobStore, parseBlobId } from "@varve/core/blob";
+import { type BlobStore, parseBlobId, systemEnvironment } from "@varve/core/blob";
 import { canRunGoServers } from "@varve/testenv/process.ts";
 import { startVersitygw } from "@varve/testenv/s3-servers.ts";
 import { correctVersionTimes } from "@varve/testenv/version-times.ts";
@@ -120,6 +126,58 @@ describe.each(servers)("$name", (server) => {
       await restore(repository, { root, target: localTarget(target) });
     }
     expect(snapshots.length).toBe(1);
+    expect(filesOf(target)).toEqual(files);
+  });
+
+  test("with default retention maintenance extends locks, and what it deletes stays in the past", async () => {
+    await server.createBucket("kept", { objectLock: { mode: "GOVERNANCE", days: 1 } });
+    using place = temporary();
+    const data = join(place.folder, "data");
+    const files = writeFiles(data, { seed: 2 });
+    const client = { username: "me", hostname: "here" };
+    await using owner = await open("kept");
+    const retention = { mode: "governance", periodMs: DAY_MS } as const;
+    await createRepository(owner, { password, retention, client });
+    const daysLocked = async (): Promise<Set<number>> => {
+      const days = new Set<number>();
+      for await (const { id } of owner.list("p")) {
+        const { untilMs } = await server.retentionOf("kept", id);
+        days.add(Math.round((untilMs - Date.now()) / DAY_MS));
+      }
+      return days;
+    };
+    let snapshotId = "";
+    {
+      await using repository = await openRepository(owner, { password, client, workers: 0 });
+      ({ id: snapshotId = "" } = (await createSnapshot(repository, { path: data })).snapshot);
+      const parameters = { ...defaultMaintenance("me@here"), extendObjectLocks: true };
+      await setMaintenance(repository, parameters);
+      await repository.flush();
+    }
+    expect(await daysLocked()).toEqual(new Set([1]));
+    const changes = { retention: { ...retention, periodMs: 30 * DAY_MS } };
+    await setParameters(owner, { password, environment: systemEnvironment(), changes });
+    const thenMs = await nextSecond(owner);
+
+    await using store = await open("kept");
+    await using repository = await openRepository(store, { password, client, workers: 0 });
+    await maintain(repository, { mode: "full", safety: "none" });
+    expect(await daysLocked()).toEqual(new Set([30]));
+    await deleteSnapshot(repository, parseManifestId(snapshotId));
+    await repository.flush();
+    await maintain(repository, { mode: "full", safety: "none" });
+    await maintain(repository, { mode: "full", safety: "none" });
+    expect(await listed(owner, "p")).toEqual([]);
+    expect((await verify(repository, { readFraction: 1 })).damaged).toEqual([]);
+
+    await using past = await open("kept", thenMs);
+    await using before = await openRepository(past, { password, readOnly: true, workers: 0 });
+    const [snapshot] = (await listSnapshots(before)).snapshots;
+    const target = join(place.folder, "restored");
+    expect(snapshot?.id).toBe(snapshotId);
+    if (snapshot !== undefined) {
+      await restore(before, { root: snapshot.root, target: localTarget(target) });
+    }
     expect(filesOf(target)).toEqual(files);
   });
 
