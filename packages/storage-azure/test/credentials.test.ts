@@ -1,7 +1,11 @@
 import { generateKeyPairSync } from "node:crypto";
 import { once } from "node:events";
 import { mkdtemp, rm, writeFile } from "node:fs/promises";
-import type { IncomingMessage, ServerResponse } from "node:http";
+import {
+  createServer as createHttpServer,
+  type IncomingMessage,
+  type ServerResponse,
+} from "node:http";
 import { createServer } from "node:https";
 import type { AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
@@ -10,8 +14,9 @@ import { inspect } from "node:util";
 import { parseBlobId } from "@varve/core/blob";
 import { startAzurite } from "@varve/testenv/azurite.ts";
 import { makeCertificate } from "@varve/testenv/certificate.ts";
-import { afterAll, beforeAll, expect, test } from "vitest";
+import { afterAll, afterEach, beforeAll, describe, expect, test, vi } from "vitest";
 import { type AzureCredentials, type AzureStoreOptions, openAzureStore } from "../src/index.ts";
+import { authorityHost as directoryOf, serviceUrl } from "../src/options.ts";
 
 /** Identities: tokens of a directory service of the tests, whose claims Azurite checks. */
 
@@ -180,3 +185,86 @@ test("a service principal with a certificate signs for itself", async () => {
     authorityHost: authorityHost(),
   });
 });
+
+describe("the identity of the machine", () => {
+  const queries: URLSearchParams[] = [];
+  const machine = createHttpServer((request, response) => {
+    const query = new URL(request.url ?? "/", "http://machine").searchParams;
+    queries.push(query);
+    const isKnown = query.get("client_id") !== "stranger";
+    const isAllowed = isKnown && request.headers["x-identity-header"] === "let me";
+    const expires_on = String(Math.floor(Date.now() / 1000) + 3600);
+    response.writeHead(isAllowed ? 200 : 401, { "content-type": "application/json" });
+    response.end(
+      JSON.stringify(
+        isAllowed
+          ? { access_token: makeToken(), expires_on, token_type: "Bearer", resource: "storage" }
+          : { error: "unauthorized_client", error_description: "not for you" },
+      ),
+    );
+  });
+  beforeAll(async () => {
+    machine.listen(0, "127.0.0.1");
+    await once(machine, "listening");
+  });
+  afterAll(() => {
+    machine.closeAllConnections();
+    machine.close();
+  });
+  afterEach(() => {
+    vi.unstubAllEnvs();
+    queries.length = 0;
+  });
+  const onTheMachine = (): void => {
+    const { port } = machine.address() as AddressInfo; // it listens on TCP
+    vi.stubEnv("IDENTITY_ENDPOINT", `http://127.0.0.1:${port}/token`);
+    vi.stubEnv("IDENTITY_HEADER", "let me");
+  };
+
+  test("is asked for a token, by the id that was assigned to it when there is one", async () => {
+    onTheMachine();
+    await writesAndReads({ kind: "managed-identity" });
+    await writesAndReads({ kind: "managed-identity", clientId: "assigned" });
+    expect(queries.map((query) => query.get("client_id"))).toEqual([null, "assigned"]);
+    expect(queries[0]?.get("resource")).toBe("https://storage.azure.com");
+  });
+
+  test("is what the library finds when nothing else is there", async () => {
+    onTheMachine();
+    await writesAndReads({ kind: "default" });
+    expect(queries.length).toBeGreaterThan(0);
+  });
+
+  test("that is refused a token is said to be that", async () => {
+    onTheMachine();
+    const stranger = { kind: "managed-identity", clientId: "stranger" } as const;
+    const opening = openAzureStore(optionsWith(stranger));
+    await expect(opening).rejects.toMatchObject({
+      code: "access-denied",
+      message: expect.stringContaining("no token for account varvetest"),
+    });
+  });
+});
+
+test.each([
+  [undefined, "https://acc.blob.core.windows.net", undefined],
+  [
+    "blob.core.usgovcloudapi.net",
+    "https://acc.blob.core.usgovcloudapi.net",
+    "https://login.microsoftonline.us",
+  ],
+  [
+    "blob.core.chinacloudapi.cn",
+    "https://acc.blob.core.chinacloudapi.cn",
+    "https://login.chinacloudapi.cn",
+  ],
+])(
+  "in the cloud of %s accounts are hosts of it, and it has a directory of its own",
+  (storageDomain, url, host) => {
+    const credentials = { kind: "default" } as const;
+    expect(serviceUrl({ container: "c", storageAccount: "acc", storageDomain, credentials })).toBe(
+      url,
+    );
+    expect(directoryOf(storageDomain)).toBe(host);
+  },
+);

@@ -176,6 +176,31 @@ describe("workload identity", () => {
   });
 });
 
+test("the account of the machine, or of the workload on it, comes from the metadata service", async () => {
+  await using machine = await startCannedGcs((request, response) => {
+    response.setHeader("metadata-flavor", "Google");
+    const isAllowed = request.headers["metadata-flavor"] === "Google";
+    const token = { access_token: "of the machine", expires_in: 3600, token_type: "Bearer" };
+    if (isAllowed && request.path.endsWith("/token")) {
+      sayJson(response, token);
+    } else {
+      response.end("default");
+    }
+  });
+  vi.stubEnv("GOOGLE_APPLICATION_CREDENTIALS", "");
+  vi.stubEnv("HOME", folder);
+  vi.stubEnv("CLOUDSDK_CONFIG", folder);
+  vi.stubEnv("GOOGLE_CLOUD_PROJECT", "p"); // else the library would look for gcloud
+  vi.stubEnv("METADATA_SERVER_DETECTION", "assume-present");
+  vi.stubEnv("GCE_METADATA_HOST", new URL(machine.endpoint).host);
+  const authorization = await authorizationOf({ kind: "application-default" }, { readOnly: true });
+  vi.unstubAllEnvs();
+  expect(authorization).toBe("Bearer of the machine");
+  const { path, query } = machine.requests.find((seen) => seen.path.endsWith("/token")) ?? {};
+  expect(path).toBe("/computeMetadata/v1/instance/service-accounts/default/token");
+  expect(query).toEqual({ scopes: READ_ONLY });
+});
+
 describe("credentials that are none", () => {
   test("are refused before anything is sent, without their text", async () => {
     const broken = join(folder, "broken.json");
