@@ -1,5 +1,8 @@
 import { generateKeyPairSync } from "node:crypto";
+import { once } from "node:events";
 import { existsSync, mkdirSync, readdirSync, readFileSync, statSync } from "node:fs";
+import { createServer } from "node:http";
+import type { AddressInfo } from "node:net";
 import { type Azurite, startAzurite } from "@varve/testenv/azurite.ts";
 import { type FakeGcs, startFakeGcs } from "@varve/testenv/fake-gcs.ts";
 import { startFaultProxy } from "@varve/testenv/fault-proxy.ts";
@@ -289,6 +292,35 @@ describe("keys", () => {
     const { stdout, stderr } = await cli.run([...connect(), ...place("laptop/"), ...flags], debug);
     expect(stdout + stderr).not.toContain(SECRET);
     expect(existsSync(config())).toBe(false);
+  });
+
+  test("of a role that is assumed come from the service that gives them out", async () => {
+    const forms: string[] = [];
+    const service = createServer((request, response) => {
+      request.setEncoding("utf8").on("data", (text: string) => forms.push(text));
+      const { accessKeyId, secretAccessKey } = s3;
+      const expires = new Date(Date.now() + 3_600_000).toISOString();
+      const keys = `<AccessKeyId>${accessKeyId}</AccessKeyId><SecretAccessKey>${secretAccessKey}</SecretAccessKey><SessionToken>t</SessionToken><Expiration>${expires}</Expiration>`;
+      response.end(
+        `<AssumeRoleResponse><AssumeRoleResult><Credentials>${keys}</Credentials></AssumeRoleResult></AssumeRoleResponse>`,
+      );
+    });
+    service.listen(0, "127.0.0.1");
+    await once(service, "listening");
+    const { port } = service.address() as AddressInfo; // it listens on TCP
+    const config = {
+      ...{ bucket: "bucket", prefix: "laptop/", endpoint: new URL(s3.endpoint).host },
+      ...{ doNotUseTLS: true, accessKeyID: "nobody", secretAccessKey: SECRET },
+      ...{ roleARN: "arn:aws:iam::1:role/backup", sessionName: "nightly", duration: "15m0s" },
+      ...{ roleEndpoint: `http://127.0.0.1:${port}`, roleRegion: "us-east-1" },
+    };
+    const file = cli.write("role.json", JSON.stringify({ storage: { type: "s3", config } }));
+    const role = [...configured("role"), "repository", "connect", "from-config"];
+    const said = await cli.ok([...role, "--file", file]);
+    service.closeAllConnections();
+    service.close();
+    expect(forms.join()).toContain("RoleSessionName=nightly&DurationSeconds=900");
+    expect(said + cli.read("config/role.config")).not.toContain(SECRET);
   });
 
   test("come in pairs", async () => {
