@@ -65,7 +65,7 @@ function serviceAccount(): object {
 interface Place {
   readonly vendor: Vendor;
   /** Flags for `endpoint`, or else for the server itself. */
-  flags(prefix: string, endpoint?: string): string[];
+  readonly flags: (prefix: string, endpoint?: string) => string[];
   readonly origin: () => string;
   /** What puts are for the proxy. */
   readonly put: string;

@@ -223,8 +223,9 @@ describe("a role", () => {
 
   test("is assumed with keys, for as long and under the names that were given", async () => {
     const credentials = {
-      ...{ kind: "assume-role", roleArn, externalId: "us", sessionName: "nightly" },
-      ...{ durationSeconds: 900, stsEndpoint: origin(), source: NOBODY },
+      kind: "assume-role",
+      ...{ roleArn, externalId: "us", sessionName: "nightly", durationSeconds: 900 },
+      ...{ stsEndpoint: origin(), source: NOBODY },
     } as const;
     expect(await keysUsed(credentials)).toEqual([server.accessKeyId, TOKEN]);
     expect(asked).toHaveLength(1);
@@ -272,14 +273,11 @@ describe("a role", () => {
 });
 
 describe("objects are put", () => {
-  const { kind, ...sse } = {
-    kind: "keys",
-    algorithm: "aws:kms",
-    keyId: "arn:aws:kms:key/1",
-  } as const;
+  const sse = { algorithm: "aws:kms", keyId: "arn:aws:kms:key/1" } as const;
   const headersOfPut = async (more: Partial<S3StoreOptions>): Promise<unknown[]> => {
     const { accessKeyId, secretAccessKey } = server;
-    await using store = await open({ kind, accessKeyId, secretAccessKey }, more);
+    const keys = { kind: "keys", accessKeyId, secretAccessKey } as const;
+    await using store = await open(keys, more);
     for (const id of ["p1", "q1", "kopia.repository"]) {
       // What a server of the tests makes of it is its own affair.
       await store.put(parseBlobId(id), []).catch(() => {});
@@ -308,9 +306,8 @@ describe("objects are put", () => {
   });
 
   test("with the encryption that was asked for", async () => {
-    const { algorithm, keyId } = sse;
-    const kms = await headersOfPut({ serverSideEncryption: { algorithm, keyId } });
-    expect(kms[0]).toEqual([undefined, "aws:kms", keyId]);
+    const kms = await headersOfPut({ serverSideEncryption: sse });
+    expect(kms[0]).toEqual([undefined, "aws:kms", sse.keyId]);
     proxy.resetCounts();
     const own = await headersOfPut({ serverSideEncryption: { algorithm: "AES256" } });
     expect(own[0]).toEqual([undefined, "AES256", undefined]);
