@@ -205,6 +205,7 @@ function objectsOf(record: Uint8Array): Repository["objects"] {
     write: refuse,
     assemble: refuse,
     pieces: refuse,
+    parts: refuse,
     contents: refuse,
     open: async () => ({
       size: record.length,

@@ -165,7 +165,7 @@ class Scanner {
   }
 
   #entry(text: Uint8Array, streamOffset: number): PlacedEntry {
-    const record = this.#parse(fromUtf8(text));
+    const record = JsonRecord.parse(text, this.#what);
     const start = record.integer("s") ?? 0;
     const length = record.integer("l") ?? 0;
     this.#emptyPieces += length === 0 ? 1 : 0;

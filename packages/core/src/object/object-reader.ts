@@ -4,7 +4,6 @@ import { VarveError } from "../base/errors.ts";
 import type { Codecs } from "../compression/codec.ts";
 import { decompressContent } from "../compression/content-compression.ts";
 import type { ContentStore } from "../content/content-store.ts";
-import type { ContentId } from "../index/content-id.ts";
 import { type IndexCheckpoint, type PlacedEntry, readIndexStream } from "./index-stream.ts";
 import { type ObjectId, splitObjectId } from "./object-id.ts";
 import type { ObjectEntry, ObjectReader } from "./object-store.ts";
@@ -60,29 +59,8 @@ export async function openObject(
   return new OpenPieces(source, new IndexedPieces({ source, id, depth, index, checkpoints, size }));
 }
 
-/** All contents that the object keeps alive, index streams included; those in several places come several times. */
-export async function* contentsOf(
-  source: ObjectSource,
-  id: ObjectId,
-  options: CallOptions & { depth?: number } = {},
-): AsyncGenerator<ContentId> {
-  const { depth = 0, signal } = options;
-  const { indirections, contentId } = splitObjectId(id);
-  if (indirections === 0) {
-    yield contentId;
-    return;
-  }
-  const index = await openIndexOf(source, id, { depth, signal });
-  yield* contentsOf(source, innerId(id), { depth: depth + 1, signal });
-  for await (const entries of readIndexStream(index.stream({ signal }), { what: `object ${id}` })) {
-    for (const entry of entries) {
-      requireShrinking(entry);
-      yield* contentsOf(source, entry.object, { depth: depth + 1, signal });
-    }
-  }
-}
-
-async function openIndexOf(
+/** The index stream of a long object; `depth` is how far it lies within others. */
+export async function openIndexOf(
   source: ObjectSource,
   id: ObjectId,
   { depth, signal }: CallOptions & { depth: number },
@@ -93,12 +71,12 @@ async function openIndexOf(
   return await openObject(source, innerId(id), { depth: depth + 1, signal });
 }
 
-function innerId(id: ObjectId): ObjectId {
+export function innerId(id: ObjectId): ObjectId {
   return id.slice(1) as ObjectId; // an id without its first `I` is that of its index stream, by spec §5.1
 }
 
 /** A piece that is a long object itself must bring the reader on, or pieces within pieces could go on for ever. */
-function requireShrinking(entry: ObjectEntry): void {
+export function requireShrinking(entry: ObjectEntry): void {
   if (entry.length === 0 && entry.object.startsWith("I")) {
     throw new VarveError("corrupt", `object ${entry.object}: an empty piece of an object`);
   }
@@ -225,7 +203,7 @@ function shift(range: Range | undefined, { start, length }: ObjectEntry): Range 
   return { offset: from - start, length: to - from };
 }
 
-function requireLength({ object, length }: ObjectEntry, actual: number): void {
+export function requireLength({ object, length }: ObjectEntry, actual: number): void {
   if (actual !== length) {
     throw new VarveError("corrupt", `object ${object}: ${actual} bytes where ${length} are listed`);
   }

@@ -11,6 +11,14 @@ export interface ObjectEntry {
   readonly object: ObjectId;
 }
 
+/** Something of an object, from one walk through it. */
+export interface ObjectPart {
+  /** Contents of index streams: what says which pieces there are. */
+  readonly index: readonly ContentId[];
+  /** Leaf pieces, in order. */
+  readonly pieces: readonly ObjectEntry[];
+}
+
 export interface WriteObjectOptions extends CallOptions {
   readonly prefix?: ContentPrefix | undefined;
   /** Compression of the pieces; left out means none. */
@@ -52,6 +60,8 @@ export interface ObjectStore {
    * entry whose length is its original length.
    */
   pieces(id: ObjectId, options?: CallOptions): AsyncIterable<ObjectEntry>;
+  /** The same pieces, some at a time, and the contents of the index streams: all that the object keeps alive. */
+  parts(id: ObjectId, options?: CallOptions): AsyncIterable<ObjectPart>;
   /** All contents the object keeps alive, index streams included. */
   contents(id: ObjectId, options?: CallOptions): AsyncIterable<ContentId>;
 }

@@ -3,7 +3,8 @@ import type { Codecs } from "../compression/codec.ts";
 import type { ContentStore } from "../content/content-store.ts";
 import type { Splitter } from "../splitter/splitter.ts";
 import type { ObjectId } from "./object-id.ts";
-import { contentsOf, openObject } from "./object-reader.ts";
+import { contentsOf, partsOf } from "./object-parts.ts";
+import { openObject } from "./object-reader.ts";
 import type { ObjectEntry, ObjectStore } from "./object-store.ts";
 import { ObjectWriter } from "./object-writer.ts";
 
@@ -24,6 +25,7 @@ export function openObjectStore(options: {
     assemble: (entries, assembleOptions = {}) => writer.assemble(entries, assembleOptions),
     open: (id, openOptions = {}) => openObject(options, id, { signal: openOptions.signal }),
     pieces: (id, callOptions = {}) => piecesOf(options, id, callOptions),
+    parts: (id, callOptions = {}) => partsOf(options, id, { signal: callOptions.signal }),
     contents: (id, callOptions = {}) => contentsOf(options, id, { signal: callOptions.signal }),
   };
 }
@@ -33,8 +35,7 @@ async function* piecesOf(
   id: ObjectId,
   { signal }: CallOptions,
 ): AsyncGenerator<ObjectEntry> {
-  const object = await openObject(source, id, { signal });
-  for await (const pieces of object.pieces(undefined, { signal })) {
+  for await (const { pieces } of partsOf(source, id, { signal })) {
     yield* pieces;
   }
 }

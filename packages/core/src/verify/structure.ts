@@ -1,5 +1,6 @@
 import { type ErrorCode, VarveError, errorMessage } from "../base/errors.ts";
 import type { ContentId } from "../index/content-id.ts";
+import type { ContentInfo } from "../index/content-info.ts";
 import { type ObjectId, splitObjectId } from "../object/object-id.ts";
 import type { ObjectEntry } from "../object/object-store.ts";
 import type { Repository } from "../repository/repository.ts";
@@ -117,8 +118,8 @@ export class StructureCheck {
     const { indirections, compressed, contentId } = splitObjectId(object);
     const isSelected = this.#isSelected(object);
     if (indirections === 0) {
-      this.#checkContent(contentId, isSelected);
-      return compressed ? undefined : this.#repository.contents.info(contentId)?.originalLength;
+      const info = this.#checkContent(contentId, isSelected);
+      return compressed ? undefined : info?.originalLength;
     }
     return isNew ? await this.#checkPieces(object, isSelected) : undefined;
   }
@@ -155,13 +156,20 @@ export class StructureCheck {
 
   async #checkPieces(object: ObjectId, isSelected: boolean): Promise<number | undefined> {
     try {
-      for await (const id of this.#repository.objects.contents(object, { signal: this.#signal })) {
-        this.#checkContent(id, false); // those of the index streams, too, which going through the pieces reads
-      }
       let end = 0;
-      for await (const piece of this.#repository.objects.pieces(object, { signal: this.#signal })) {
-        this.#checkPiece(object, piece, end, isSelected);
-        end += piece.length;
+      let gap: number | undefined;
+      for await (const part of this.#repository.objects.parts(object, { signal: this.#signal })) {
+        for (const id of part.index) {
+          this.#checkContent(id, false); // going through the pieces reads it
+        }
+        for (const piece of part.pieces) {
+          const fits = this.#checkPiece(piece, isSelected) && piece.start === end;
+          gap ??= fits ? undefined : end; // what comes after it is in use, too
+          end += piece.length;
+        }
+      }
+      if (gap !== undefined) {
+        throw new VarveError("corrupt", `object ${object}: pieces do not fit together at ${gap}`);
       }
       return end;
     } catch (error) {
@@ -171,20 +179,16 @@ export class StructureCheck {
     }
   }
 
-  #checkPiece(object: ObjectId, piece: ObjectEntry, start: number, isSelected: boolean): void {
-    const { compressed, contentId } = splitObjectId(piece.object);
-    this.#checkContent(contentId, isSelected);
-    const length = compressed
-      ? piece.length
-      : this.#repository.contents.info(contentId)?.originalLength;
-    if (piece.start !== start || (length !== undefined && length !== piece.length)) {
-      throw new VarveError("corrupt", `object ${object}: pieces do not fit together at ${start}`);
-    }
+  /** False when it has not the length that is listed. */
+  #checkPiece({ object, length }: ObjectEntry, isSelected: boolean): boolean {
+    const { compressed, contentId } = splitObjectId(object);
+    const info = this.#checkContent(contentId, isSelected);
+    return compressed || info === undefined || info.originalLength === length;
   }
 
-  #checkContent(id: ContentId, isSelected: boolean): void {
+  #checkContent(id: ContentId, isSelected: boolean): ContentInfo | undefined {
+    const info = this.#repository.contents.info(id);
     if (this.contents.add(id)) {
-      const info = this.#repository.contents.info(id);
       const problem =
         info === undefined
           ? new VarveError("content-not-found", `content ${id} is in no index`)
@@ -196,5 +200,6 @@ export class StructureCheck {
     if (isSelected && !this.findings.contents.has(id)) {
       this.toRead.add(id);
     }
+    return info;
   }
 }
