@@ -34,6 +34,7 @@ const ORIGINAL = 3;
 const PACK = 4;
 const META = 5; // bits 24-31 prefix, 16-23 timestamp bits 32-39, 0-15 format
 const VALUE_WORDS = 6;
+const DIGITS: readonly number[] = Array.from("0123456789abcdef", (digit) => digit.charCodeAt(0));
 
 /** See {@link ContentIndex}. */
 export class PackedContentIndex implements ContentIndex {
@@ -51,6 +52,7 @@ export class PackedContentIndex implements ContentIndex {
   // The key that is looked for, and the entry that is written or read: reused, so that look-ups allocate nothing.
   #key = new Uint32Array(0);
   #prefix = 0;
+  readonly #digits: number[] = [];
   readonly #fields: EntryFields = emptyFields();
   #lastPack = -1;
   #lastName = "" as BlobId; // of no pack
@@ -437,13 +439,13 @@ export class PackedContentIndex implements ContentIndex {
     const slab = this.#slabOf(ref);
     const base = this.#baseOf(ref);
     const prefix = this.#word(slab, base, META) >>> 24;
-    let text = prefix === 0 ? "" : String.fromCharCode(prefix);
-    let digits = (this.#keySize - 1) * 2;
-    for (let index = 0; index < this.#hashWords; index++, digits -= 8) {
-      const word = slab[base + index] as number; // within the record
-      text += word.toString(16).padStart(Math.min(8, digits), "0");
+    for (let index = 0; index < this.#keySize - 1; index++) {
+      const byte = this.#hashByte(slab, base, index);
+      this.#digits[index * 2] = DIGITS[byte >>> 4] as number; // there are 16
+      this.#digits[index * 2 + 1] = DIGITS[byte & 15] as number;
     }
-    return text as ContentId; // it came in as one
+    const hash = String.fromCharCode(...this.#digits);
+    return (prefix === 0 ? hash : String.fromCharCode(prefix) + hash) as ContentId; // it came in as one
   }
 
   #isLive(ref: number): boolean {
