@@ -122,7 +122,8 @@ async function compact(
   const merged = createContentIndex(scratch && { maxBytes, scratch });
   merged.expect(count);
   for (const { id } of inputs) {
-    merged.addFile(openBlob(id, await store.get(id, { signal }), sealer));
+    const bytes = await store.get(id, { signal });
+    merged.addFile(openBlob(id, bytes, sealer, { inPlace: true }));
   }
   const shards = planShards(merged, {
     version: format.indexVersion === 1 ? 1 : 2,

@@ -47,7 +47,8 @@ export async function compactLegacyIndexes(
   }
   const merged = createContentIndex();
   for (const { id } of inputs) {
-    merged.addFile(openBlob(id, await store.get(id, { signal }), sealer));
+    const bytes = await store.get(id, { signal });
+    merged.addFile(openBlob(id, bytes, sealer, { inPlace: true }));
   }
   const { kept, dropped } =
     dropBeforeSeconds === undefined

@@ -22,7 +22,7 @@ export async function readIndexBlob(
     }
   }
   const bytes = await store.get(id, { signal });
-  const plain = openBlob(id, bytes, sealer);
+  const plain = openBlob(id, bytes, sealer, { inPlace: cache === undefined });
   await cache?.put(id, [bytes]);
   return plain;
 }

@@ -1,6 +1,8 @@
 import { equalBytes, fromHex, toHex } from "../base/bytes.ts";
 import { VarveError } from "../base/errors.ts";
 import { type BlobId, parseBlobId } from "../blob/store.ts";
+import type { OpenOptions } from "../crypto/crypto.ts";
+
 import { ivOfHash, type Sealer } from "./sealer.ts";
 
 /**
@@ -25,12 +27,17 @@ export function sealBlob(options: {
   return { id, bytes: sealer.seal(plain, ivOfHash(hash)) };
 }
 
-/** The plaintext of a whole-sealed blob; the result is the caller's. Throws `corrupt` when the id has no hash, or bytes and id do not belong together. */
-export function openBlob(id: BlobId, bytes: Uint8Array, sealer: Sealer): Uint8Array {
+/** The plaintext of a whole-sealed blob; the result is the caller's, and with `inPlace` takes the memory of `bytes`. Throws `corrupt` when the id has no hash, or bytes and id do not belong together. */
+export function openBlob(
+  id: BlobId,
+  bytes: Uint8Array,
+  sealer: Sealer,
+  options?: OpenOptions,
+): Uint8Array {
   const hash = hashOfBlobId(id, sealer.hashSize);
   let plain: Uint8Array;
   try {
-    plain = sealer.open(bytes, ivOfHash(hash));
+    plain = sealer.open(bytes, ivOfHash(hash), options);
   } catch (cause) {
     throw new VarveError("corrupt", `open blob ${id}: wrong key or damaged bytes`, { cause });
   }
