@@ -37,7 +37,7 @@ export interface ContentStats {
 
 export type IndexView = Pick<
   ContentIndex,
-  "refOf" | "infoAt" | "packAt" | "packCount" | "packName" | "packUse"
+  "refOf" | "idAt" | "infoAt" | "packAt" | "packCount" | "packName" | "packUse"
 >;
 
 /** The deduplicating heart: unique sealed chunks, in packs, found through indexes. */

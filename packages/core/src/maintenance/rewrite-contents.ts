@@ -100,6 +100,9 @@ export function contentsOfShortPacks(
   const isShort = findShortPacks(repository);
   const youngestSeconds = (startMs - minRewriteAgeMs) / 1000;
   const refs = new BitSet();
+  if (isShort.size === 0) {
+    return refs;
+  }
   for (const info of repository.contents.entries()) {
     if (
       info.timestampSeconds <= youngestSeconds &&

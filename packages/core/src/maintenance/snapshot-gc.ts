@@ -48,6 +48,8 @@ export interface CollectOptions extends CallOptions {
 
 // So that a crash loses little, and tombstones do not gather in memory.
 const FLUSH_EVERY = 100_000;
+/** Ids that are text at a time: all those of a flush would take 25 MB. */
+const IDS_AT_ONCE = 1000;
 
 type MutableTally = { -readonly [K in keyof Tally]: Tally[K] };
 
@@ -173,20 +175,25 @@ class Changes {
   async #inSteps(refs: BitSet, change: (ids: readonly ContentId[]) => void): Promise<void> {
     const { contents } = this.#repository;
     let ids: ContentId[] = [];
-    const step = async (): Promise<void> => {
+    let count = 0;
+    const flush = async (): Promise<void> => {
       this.#signal?.throwIfAborted();
       change(ids);
       ids = [];
       await this.#repository.flush({ signal: this.#signal });
     };
     for (const ref of refs) {
-      ids.push(contents.index.infoAt(ref).id);
-      if (ids.length >= FLUSH_EVERY) {
-        await step();
+      ids.push(contents.index.idAt(ref));
+      count += 1;
+      if (count % FLUSH_EVERY === 0) {
+        await flush();
+      } else if (ids.length >= IDS_AT_ONCE) {
+        change(ids);
+        ids = [];
       }
     }
-    if (ids.length > 0) {
-      await step();
+    if (count % FLUSH_EVERY > 0) {
+      await flush();
     }
   }
 }
