@@ -167,6 +167,10 @@ async function createProgram(): Promise<{
   };
   // Commander itself says which group is meant: the first argument that is no value of an option.
   program.hook("preSubcommand", async (_program, command) => {
+    if (program.opts<{ maxMemory?: number }>().maxMemory !== undefined) {
+      const { collectOften } = await import("./ceiling.ts");
+      collectOften();
+    }
     if (groups.get(command)?.opensRepository === true && !asksForHelp(program.args)) {
       const { beginUnlocking } = await import("./unlock.ts");
       await beginUnlocking(program);
