@@ -36,7 +36,7 @@ test("a new key and hash are a command, there and back, and nothing is lost on t
   writeFileSync(cli.path("old-secret"), PASSWORD);
   const migrate = [
     ...[...there, "snapshot", "migrate", "--source-config", cli.path("config/repository.config")],
-    ...["--source-password-file", cli.path("old-secret"), "--all"],
+    ...["--source-password-file", cli.path("old-secret"), "--all", "--parallel=2"],
   ];
   const copied = await cli.json<Copied>(migrate);
   expect(copied.copied.map(({ from }) => from)).toEqual([first.id, second.id]);

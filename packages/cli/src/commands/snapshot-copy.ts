@@ -11,7 +11,7 @@ import type { Command } from "commander";
 import { maintainWhenDue } from "../auto-maintenance.ts";
 import { type CommandContext, withOtherRepository, withRepository } from "../context.ts";
 import { EXIT_FAILED } from "../exit.ts";
-import { addSwitch, collect } from "../options.ts";
+import { addSwitch, collect, parsePositive } from "../options.ts";
 import { counted, formatBytes, printableName, printJson, printLine } from "../output.ts";
 import { startProgress } from "../progress.ts";
 import { failForDamage, shownTime, snapshotsOf, sourceOf } from "../select.ts";
@@ -26,6 +26,7 @@ interface MigrateOptions {
   readonly policies: boolean;
   readonly overwritePolicies: boolean;
   readonly latestOnly: boolean;
+  readonly parallel: number;
   readonly json: boolean;
 }
 
@@ -33,7 +34,8 @@ export function migrateCommand(command: Command): void {
   command
     .requiredOption("--source-config <path>", "connection of the repository to copy from")
     .option("--source-password-file <path>", "its password; else what is kept, else this one's")
-    .option("--sources <source>", "of user@host:/path or a path; repeatable", collect);
+    .option("--sources <source>", "of user@host:/path or a path; repeatable", collect)
+    .option("--parallel <count>", "sources that are copied at once", parsePositive, 1);
   addSwitch(command, "all", { on: false, help: "all sources, and with them all policies" });
   addSwitch(command, "policies", { on: true, help: "leave policies" });
   addSwitch(command, "overwrite-policies", { on: false, help: "also those that are here already" });
@@ -55,7 +57,8 @@ export function migrateCommand(command: Command): void {
           : options.overwritePolicies
             ? "overwrite"
             : "missing";
-        await copy(source, target, { snapshots, policies, context, json: options.json });
+        const { parallel, json } = options;
+        await copy(source, target, { snapshots, policies, parallel, context, json });
       });
       await maintainWhenDue(target, context);
     });
@@ -107,7 +110,7 @@ export function copyCommand(command: Command): void {
       const other = { configFile: targetConfig, passwordFile: targetPasswordFile, readOnly: false };
       await withOtherRepository(command, other, async (target) => {
         const how = policies ? "missing" : "none";
-        await copy(source, target, { snapshots, policies: how, context, json });
+        await copy(source, target, { snapshots, policies: how, parallel: 1, context, json });
       });
     });
   });
@@ -119,15 +122,17 @@ async function copy(
   options: {
     readonly snapshots: readonly ManifestId[] | undefined;
     readonly policies: "none" | "missing" | "overwrite";
+    readonly parallel: number;
     readonly context: CommandContext;
     readonly json: boolean;
   },
 ): Promise<void> {
-  const { snapshots, policies, context, json } = options;
+  const { snapshots, policies, parallel, context, json } = options;
   using progress = await startProgress({ enabled: context.globals.progress, label: "copying" });
   const report = await copySnapshots(source, target, {
     snapshots,
     policies,
+    parallel,
     signal: AbortSignal.any([context.stop, context.signal]),
     onProgress: ({ files, bytes }) =>
       progress.update({ text: counted(files, "file"), bytesDone: bytes }),

@@ -27,7 +27,7 @@ import {
   testPolicy,
   tree,
 } from "../../test/upload-fixture.ts";
-import { copySnapshots } from "./copy-snapshots.ts";
+import { type CopyProgress, copySnapshots } from "./copy-snapshots.ts";
 
 const START_MS = Date.UTC(2031, 0, 1);
 const primitives = Promise.all([openCrypto(), openCodecs()]);
@@ -252,4 +252,61 @@ test("policies are copied when asked for, and those that are there stay unless t
   expect(await getPolicy(target, place)).toMatchObject({ retention: { keepLatest: 4 } });
   await copySnapshots(source, target, { policies: "overwrite" });
   expect(await getPolicy(target, place)).toMatchObject({ retention: { keepLatest: 3 } });
+});
+
+test("several sources are copied at the same time, no more than was asked for, each in order", async () => {
+  const source = await makeSource();
+  for (const path of ["/a", "/b", "/c", "/b"]) {
+    const root = tree({
+      ...NODES,
+      own: { data: path.repeat(2000) },
+      more: { data: path.repeat(3000) },
+    });
+    await source.environment.sleep(1000);
+    await upload(source, { source: { ...SOURCE, path }, policy: testPolicy(), root });
+  }
+  const { fresh, open } = await makeTarget();
+  await using target = await open(await fresh());
+  const heard: string[] = [];
+  const onProgress = ({ snapshot }: CopyProgress): number => heard.push(snapshot.source.path);
+  const report = await copySnapshots(source, target, { parallel: 2, onProgress });
+  expect(report.copied).toHaveLength(6);
+  expect(await contentOf(target)).toEqual(await contentOf(source));
+  const inHand = heard.map(
+    (_, now) =>
+      new Set(heard.filter((path) => heard.indexOf(path) <= now && heard.lastIndexOf(path) >= now))
+        .size,
+  );
+  expect(Math.max(...inHand)).toBe(2);
+  const starts = report.copied.map(({ snapshot: { source: from, startTimeNs } }) => ({
+    path: from.path,
+    startTimeNs,
+  }));
+  for (const path of new Set(heard)) {
+    const ofOne = starts.filter((start) => start.path === path).map((start) => start.startTimeNs);
+    expect(ofOne).toEqual(ofOne.toSorted((a, b) => Number(a - b)));
+  }
+});
+
+test("what ends the copy of one source ends those beside it, and the next run goes on", async () => {
+  const source = await makeSource();
+  await source.environment.sleep(1000);
+  await upload(source, {
+    source: { ...SOURCE, path: "/beside" },
+    policy: testPolicy(),
+    root: tree(
+      Object.fromEntries(Array.from({ length: 40 }, (_, n) => [`f${n}`, { data: `${n}` }])),
+    ),
+  });
+  const { fresh, open } = await makeTarget();
+  const store = await fresh();
+  const full = faultyStore(store, { write: () => ({ outcome: "lost", crash: true }) });
+  await using first = await open(full);
+  await expect(copySnapshots(source, first, { parallel: 2 })).rejects.toThrow("injected");
+  await using second = await open(store);
+  await copySnapshots(source, second, { parallel: 2 });
+  expect(await contentOf(second)).toEqual(await contentOf(source));
+  await expect(copySnapshots(source, second, { parallel: 0 })).rejects.toMatchObject({
+    code: "invalid-argument",
+  });
 });

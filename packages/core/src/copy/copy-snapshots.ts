@@ -1,4 +1,5 @@
 import { toHex } from "../base/bytes.ts";
+import { forEachLimit } from "../base/concurrency.ts";
 import type { CallOptions } from "../base/environment.ts";
 import { isVarveError, VarveError } from "../base/errors.ts";
 import { JsonRecord } from "../base/json.ts";
@@ -37,6 +38,8 @@ export interface CopyOptions extends CallOptions {
   readonly policies?: "none" | "missing" | "overwrite" | undefined;
   /** How often an unfinished copy is saved, so that nobody collects it. At most, and left out, 45 minutes. */
   readonly checkpointIntervalMs?: number | undefined;
+  /** Sources that are copied at the same time, the snapshots of each one after the other; no more than memory allows. Default 1. */
+  readonly parallel?: number | undefined;
   readonly onProgress?: ((progress: CopyProgress) => void) | undefined;
 }
 
@@ -65,7 +68,7 @@ const FLUSH_INTERVAL_MS = 10 * 60_000;
 const COPIED_FROM = "copiedFrom";
 
 /**
- * Oldest first. Times, owner, description, tags and pins stay; ids of manifests are new. Throws `read-only`, `invalid-argument`,
+ * Oldest first, with `parallel` in each source. Times, owner, description, tags and pins stay; ids of manifests are new. Throws `read-only`, `invalid-argument`,
  * `manifest-not-found` for an unknown id, `corrupt` for manifests that cannot be read, and what storage throws: then what was
  * copied stays, and the next call goes on.
  */
@@ -74,12 +77,16 @@ export async function copySnapshots(
   target: Repository,
   options: CopyOptions = {},
 ): Promise<CopyReport> {
-  const { signal, policies = "none", checkpointIntervalMs = MAX_CHECKPOINT_INTERVAL_MS } = options;
+  const { signal, policies = "none", parallel = 1 } = options;
+  const { checkpointIntervalMs = MAX_CHECKPOINT_INTERVAL_MS } = options;
   if (target.readOnly) {
     throw new VarveError("read-only", "the target was opened read-only");
   }
   if (!(checkpointIntervalMs > 0 && checkpointIntervalMs <= MAX_CHECKPOINT_INTERVAL_MS)) {
     throw new VarveError("invalid-argument", "checkpoints must be made every 45 minutes at least");
+  }
+  if (!(Number.isInteger(parallel) && parallel >= 1)) {
+    throw new VarveError("invalid-argument", `copy ${parallel} sources at the same time`);
   }
   const wanted = await selectSnapshots(source, options);
   const policyCount =
@@ -92,10 +99,11 @@ export async function copySnapshots(
         });
   await target.flush({ signal });
   await target.contents.auditPacks({ signal });
-  const copy = new Copy(source, target, { ...options, checkpointIntervalMs });
-  for (const snapshot of wanted) {
-    await copy.add(snapshot);
-  }
+  const limit = Math.min(parallel, target.memory.parallelReads);
+  const copy = new Copy(source, target, { ...options, checkpointIntervalMs, parallel: limit });
+  await forEachLimit(limit === 1 ? [wanted] : bySource(wanted), { limit, signal }, (snapshots) =>
+    copy.addAll(snapshots),
+  );
   const { copied, present, failed, files, bytes } = copy;
   return { copied, present, failed, policies: policyCount, files, bytes };
 }
@@ -119,7 +127,19 @@ async function selectSnapshots(
   return snapshots.filter(({ id }) => found.has(id));
 }
 
-type CheckedOptions = CopyOptions & { readonly checkpointIntervalMs: number };
+function bySource(snapshots: readonly SavedSnapshot[]): Iterable<readonly SavedSnapshot[]> {
+  const groups = new Map<string, SavedSnapshot[]>();
+  for (const snapshot of snapshots) {
+    const name = formatSource(snapshot.source);
+    groups.set(name, [...(groups.get(name) ?? []), snapshot]);
+  }
+  return groups.values();
+}
+
+type CheckedOptions = CopyOptions & {
+  readonly checkpointIntervalMs: number;
+  readonly parallel: number;
+};
 
 class Copy {
   readonly copied: { from: ManifestId; snapshot: SavedSnapshot }[] = [];
@@ -133,21 +153,41 @@ class Copy {
   readonly #objects: CopiedObjects;
   /** Sources of which earlier copies were learned. */
   readonly #learned = new Set<string>();
-  #checkpointMs: number;
   #flushMs: number;
   #committing = false;
+  /** Ends the sources that are copied beside it, too. */
+  #failure: { readonly error: unknown } | undefined;
 
   constructor(source: Repository, target: Repository, options: CheckedOptions) {
     this.#source = source;
     this.#target = target;
     this.#options = options;
     this.#objects = new CopiedObjects({ source, target });
-    this.#checkpointMs = this.#flushMs = target.environment.nowMs();
+    this.#flushMs = target.environment.nowMs();
   }
 
-  async add(snapshot: SavedSnapshot): Promise<void> {
+  /** One after the other. */
+  async addAll(snapshots: readonly SavedSnapshot[]): Promise<void> {
+    try {
+      for (const snapshot of snapshots) {
+        this.#throwIfStopped();
+        await this.#add(snapshot);
+      }
+    } catch (error) {
+      this.#failure ??= { error };
+      throw error;
+    }
+  }
+
+  #throwIfStopped(): void {
+    this.#options.signal?.throwIfAborted();
+    if (this.#failure !== undefined) {
+      throw this.#failure.error;
+    }
+  }
+
+  async #add(snapshot: SavedSnapshot): Promise<void> {
     const { signal } = this.#options;
-    signal?.throwIfAborted();
     const target = this.#target;
     const there = await listSnapshots(target, { source: snapshot.source }, { signal });
     const sameStart = there.snapshots.filter(
@@ -174,13 +214,15 @@ class Copy {
 
   /** The root in the target; nothing when the source is damaged. */
   async #copyTree(snapshot: SavedSnapshot): Promise<DirectoryEntry | undefined> {
-    const { signal, onProgress } = this.#options;
+    const { signal, onProgress, parallel } = this.#options;
     const target = this.#target;
+    const checkpoint = { savedMs: target.environment.nowMs() };
     const policy = await loadPolicyTree(target, snapshot.source, { signal });
     const copier = new TreeCopier({
       source: this.#source,
       target,
       copied: this.#objects,
+      parallelReads: Math.floor(target.memory.parallelReads / parallel),
       signal,
       onFile: () => {
         this.files += 1;
@@ -188,7 +230,8 @@ class Copy {
       onBytes: async (bytes) => {
         this.bytes += bytes;
         onProgress?.({ snapshot, files: this.files, bytes: this.bytes });
-        await this.#commitIfDue(snapshot, copier);
+        this.#throwIfStopped();
+        await this.#commitIfDue(snapshot, copier, checkpoint);
       },
     });
     try {
@@ -203,10 +246,14 @@ class Copy {
   }
 
   /** One at a time; the others go on copying. */
-  async #commitIfDue(snapshot: SavedSnapshot, copier: TreeCopier): Promise<void> {
+  async #commitIfDue(
+    snapshot: SavedSnapshot,
+    copier: TreeCopier,
+    checkpoint: { savedMs: number },
+  ): Promise<void> {
     const { contents, memory, environment } = this.#target;
     const nowMs = environment.nowMs();
-    const isCheckpointDue = nowMs - this.#checkpointMs >= this.#options.checkpointIntervalMs;
+    const isCheckpointDue = nowMs - checkpoint.savedMs >= this.#options.checkpointIntervalMs;
     const isFlushDue =
       nowMs - this.#flushMs >= FLUSH_INTERVAL_MS ||
       contents.pendingBytes >= memory.pendingIndexBytes;
@@ -222,7 +269,7 @@ class Copy {
       }
       await this.#target.flush({ signal: this.#options.signal });
       this.#flushMs = nowMs;
-      this.#checkpointMs = isCheckpointDue ? nowMs : this.#checkpointMs;
+      checkpoint.savedMs = isCheckpointDue ? nowMs : checkpoint.savedMs;
     } finally {
       this.#committing = false;
     }

@@ -30,6 +30,8 @@ export interface CopyTreeOptions {
   readonly source: Repository;
   readonly target: Repository;
   readonly copied: CopiedObjects;
+  /** Files of a directory, at most. */
+  readonly parallelReads: number;
   readonly signal: AbortSignal | undefined;
   /** Called while bytes go through, `bytes` of them since the last call; and with 0 between two entries. */
   readonly onBytes: (bytes: number) => Promise<void>;
@@ -97,14 +99,14 @@ export class TreeCopier {
   }
 
   async #directory(entry: DirectoryEntry, policy: PolicyTree, path: string): Promise<ObjectId> {
-    const { target, onBytes, signal } = this.#options;
+    const { parallelReads, onBytes, signal } = this.#options;
     const record = await this.#readRecord(entry.object, path);
     const frame: Frame = { entry, policy, done: [] };
     this.#open.push(frame);
     const below = (child: DirectoryEntry): string =>
       path === "" ? child.name : `${path}/${child.name}`;
     const isDirectory = ({ type }: DirectoryEntry): boolean => type === "directory";
-    const limit = Math.min(PARALLEL_READS, target.memory.parallelReads);
+    const limit = Math.min(PARALLEL_READS, parallelReads);
     await forEachLimit(
       record.entries.filter((child) => !isDirectory(child)),
       { limit, signal },
