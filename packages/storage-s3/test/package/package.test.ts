@@ -23,8 +23,9 @@ test("it brings no other vendor's SDK and no packages of the tests", () => {
   const modules = join(installed.folder, "node_modules");
   const names = readdirSync(modules);
   expect(names).toContain("@aws-sdk");
-  expect(names).not.toContain("@azure");
-  expect(names).not.toContain("@google-cloud");
+  for (const other of ["@azure", "@google-cloud", "google-auth-library", "vitest", "typescript"]) {
+    expect(names).not.toContain(other);
+  }
   expect(readdirSync(join(modules, "@varve")).sort()).toEqual(["core", "storage-s3"]);
 });
 
