@@ -95,6 +95,8 @@ class PackContentStore implements OpenContentStore {
   readonly #relocator: Relocator;
   /** Sessions whose packs are closed and whose index is not written yet, oldest first. */
   readonly #ended: WriteSession[] = [];
+  /** Of markers of sessions that are committed: at most one for each commit that is not older than a request. */
+  readonly #removals = new Set<Promise<void>>();
   /** Held by `flush` and `refresh`. */
   readonly #commit = new Semaphore(1);
   #refreshedMs = Number.NEGATIVE_INFINITY;
@@ -355,6 +357,7 @@ class PackContentStore implements OpenContentStore {
   async close(): Promise<void> {
     await this.#writer.close(this.#ended);
     await this.#exclusively({}, async () => {}); // what holds it ends by itself now
+    await Promise.all(this.#removals);
     this.#options.scratch?.[Symbol.dispose]();
   }
 
@@ -397,17 +400,29 @@ class PackContentStore implements OpenContentStore {
   }
 
   async #commitSession(session: WriteSession, { signal }: CallOptions): Promise<void> {
+    // While the last packs are on their way: a round trip less. What it looks for is announced well before it happens.
+    const checked = this.#options.beforeCommit?.({ signal });
+    checked?.catch(() => {}); // looked at below
     // After an abort the uploads in flight are still waited for, so that nothing is written once this has thrown.
     await Promise.all(session.uploads);
+    await Promise.allSettled([checked]);
     this.#writer.throwIfFailed();
     signal?.throwIfAborted();
     if (session.index.count > 0) {
-      await this.#options.beforeCommit?.({ signal });
+      await checked;
       await this.#writeIndex(session, { signal });
     }
     if (session.marker !== undefined) {
-      await removeSessionMarker(this.#options, await session.marker, { signal });
+      this.#removeLater(await session.marker, { signal });
     }
+  }
+
+  /** The commit is done without it. */
+  #removeLater(marker: BlobId, options: CallOptions): void {
+    const removal: Promise<void> = removeSessionMarker(this.#options, marker, options).finally(() =>
+      this.#removals.delete(removal),
+    );
+    this.#removals.add(removal);
   }
 
   async #writeIndex(session: WriteSession, { signal }: CallOptions): Promise<void> {
