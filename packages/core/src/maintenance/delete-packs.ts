@@ -71,15 +71,18 @@ async function listUnreferenced(
 ): Promise<readonly BlobInfo[]> {
   const { kinds = ["p", "q", "s"], signal } = options;
   const named = packsInIndex(repository, options);
-  const unreferenced: BlobInfo[] = [];
-  for (const kind of kinds) {
-    for await (const blob of repository.blobs.list(kind, { signal })) {
-      if (!named.has(blob.id)) {
-        unreferenced.push(blob);
+  const unreferenced = await Promise.all(
+    kinds.map(async (kind) => {
+      const found: BlobInfo[] = [];
+      for await (const blob of repository.blobs.list(kind, { signal })) {
+        if (!named.has(blob.id)) {
+          found.push(blob);
+        }
       }
-    }
-  }
-  return unreferenced;
+      return found;
+    }),
+  );
+  return unreferenced.flat();
 }
 
 /** Deleted entries count: until they are dropped, one of them may be needed again. */

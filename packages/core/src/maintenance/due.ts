@@ -1,7 +1,20 @@
+import type { MaintenanceParameters } from "../repository/maintenance-parameters.ts";
 import type { SafetyMargins } from "./safety.ts";
 import { lastSuccessMs, type MaintenanceSchedule, type TaskName } from "./schedule.ts";
 
 /** Which steps of full maintenance may run now, by what earlier runs have left in the history (behaviour §4.3, §4.4). */
+
+/** What is due by the times in the schedule. */
+export function dueMode(
+  schedule: MaintenanceSchedule,
+  { quick, full }: MaintenanceParameters,
+  nowMs: number,
+): "none" | "quick" | "full" {
+  if (full.enabled && nowMs >= schedule.nextFullMs) {
+    return "full";
+  }
+  return quick.enabled && nowMs >= schedule.nextQuickMs ? "quick" : "none";
+}
 
 /** A rewrite doubles what it moves, so there is none before the last one's leftovers are gone. */
 export function mayRewrite(schedule: MaintenanceSchedule, margins: SafetyMargins): boolean {

@@ -14,6 +14,7 @@ import {
   type CompactOptions,
 } from "../epoch/compact-epochs.ts";
 import { cleanUpLegacyIndexes, compactLegacyIndexes } from "../epoch/compact-legacy.ts";
+import { rememberList } from "../blob/remember-list.ts";
 import { keepFormatCopy } from "../format/format-copy.ts";
 import { retainingStore } from "../format/retaining-store.ts";
 import { createSealer } from "../format/sealer.ts";
@@ -21,7 +22,7 @@ import { requireWholeIndex } from "../repository/damage.ts";
 import type { Repository } from "../repository/repository.ts";
 import { cleanUpLogs } from "./clean-up-logs.ts";
 import { deleteUnreferencedPacks } from "./delete-packs.ts";
-import { dropCutoffMs, mayDeletePacks, mayRewrite } from "./due.ts";
+import { dropCutoffMs, dueMode, mayDeletePacks, mayRewrite } from "./due.ts";
 import { freeWithoutWriting } from "./emergency.ts";
 import { extendRetention } from "./extend-retention.ts";
 import {
@@ -34,6 +35,7 @@ import { MAX_CLOCK_SKEW_MS, SAFETY, type Safety, type SafetyMargins } from "./sa
 import {
   type MaintenanceSchedule,
   readSchedule,
+  RECORDED_LATER,
   type ScheduleDeps,
   type TaskName,
   withRun,
@@ -44,8 +46,8 @@ import { maintenanceStatus } from "./status.ts";
 
 /**
  * Maintenance (behaviour §4): what keeps a repository small and quick in the years after the backup. One owner runs it, beside
- * any number of clients that know nothing of it; every step is safe by itself, is recorded when it is done, and may be killed
- * anywhere: the next run goes on. The first step that fails ends the run.
+ * any number of clients that know nothing of it; every step is safe by itself, is recorded when it is done or, where no rule looks
+ * at when it was, with the next one, and may be killed anywhere: the next run goes on. The first step that fails ends the run.
  */
 
 export interface MaintenanceOptions extends CallOptions {
@@ -93,15 +95,17 @@ export async function runMaintenance(
   if (asked === "auto" && !(await isDue(repository, options))) {
     return { mode: "none", tasks: [] };
   }
-  await repository.refresh({ signal });
-  requireWholeIndex(repository, "maintenance does not run");
-  const parameters = await getMaintenance(repository, { signal });
-  requireOwner(repository, parameters, force);
   const { format, environment } = repository;
   const crypto = await openCrypto({ hashes: [format.hash] });
   const store = retainingStore(repository.blobs, { retention: format.retention, environment });
   const deps: ScheduleDeps = { store, format, crypto, environment };
-  const schedule = await readSchedule(deps, { signal });
+  const [schedule] = await Promise.all([
+    readSchedule(deps, { signal }),
+    repository.refresh({ signal }),
+  ]);
+  requireWholeIndex(repository, "maintenance does not run");
+  const parameters = await getMaintenance(repository, { signal });
+  requireOwner(repository, parameters, force);
   if (schedule.damage !== undefined) {
     const message = `the history of maintenance is damaged and begins anew: ${schedule.damage.message}`;
     environment.log({ level: "warning", message });
@@ -131,6 +135,7 @@ export async function runMaintenance(
     await keepFormatCopy(store, format.rawFormatBlob, { signal }); // Kopia may have changed the password
   }
   await run[mode]();
+  await run.finish();
   return { mode, tasks: run.tasks };
 }
 
@@ -172,17 +177,6 @@ function requireOwner(
   }
 }
 
-function dueMode(
-  schedule: MaintenanceSchedule,
-  { quick, full }: MaintenanceParameters,
-  nowMs: number,
-): "none" | "quick" | "full" {
-  if (full.enabled && nowMs >= schedule.nextFullMs) {
-    return "full";
-  }
-  return quick.enabled && nowMs >= schedule.nextQuickMs ? "quick" : "none";
-}
-
 interface RunParts {
   readonly repository: Repository;
   readonly parameters: MaintenanceParameters;
@@ -198,6 +192,9 @@ class MaintenanceRun {
   readonly #parts: RunParts;
   readonly #signal: AbortSignal | undefined;
   #schedule: MaintenanceSchedule;
+  /** For the steps on epochs, which come one after another. */
+  readonly #epochs: CompactOptions;
+  #isUnsaved = false;
   /** By storage's clock. */
   #startMs = 0;
   /** Deleted entries from before are gone from storage. */
@@ -207,6 +204,7 @@ class MaintenanceRun {
     this.#parts = parts;
     this.#schedule = parts.schedule;
     this.#signal = parts.options.signal;
+    this.#epochs = { ...parts.index, store: rememberList(parts.index.store, "x") };
   }
 
   /** Moves the next times on before anything is done, so that a step that crashes does not come back at once. */
@@ -406,21 +404,21 @@ class MaintenanceRun {
 
   async #compactSingle(): Promise<void> {
     await this.#task("compact-single-epoch", async () => {
-      const done = await compactSingleEpoch(this.#parts.index, { signal: this.#signal });
+      const done = await compactSingleEpoch(this.#epochs, { signal: this.#signal });
       return { epochs: done === undefined ? 0 : 1, blobs: done?.inputs.length ?? 0 };
     });
   }
 
   async #advance(): Promise<void> {
     await this.#task("advance-epoch", async () => {
-      const epoch = await advanceEpoch(this.#parts.index, { signal: this.#signal });
+      const epoch = await advanceEpoch(this.#epochs, { signal: this.#signal });
       return epoch === undefined ? { advanced: 0 } : { advanced: 1, epoch };
     });
   }
 
   async #compactRange(): Promise<void> {
     await this.#task("generate-epoch-range-index", async () => {
-      const done = await compactRange(this.#parts.index, { signal: this.#signal });
+      const done = await compactRange(this.#epochs, { signal: this.#signal });
       const epochs = done === undefined ? 0 : done.last - done.first + 1;
       return { epochs, blobs: done?.inputs.length ?? 0 };
     });
@@ -428,14 +426,14 @@ class MaintenanceRun {
 
   async #cleanMarkers(): Promise<void> {
     await this.#task("cleanup-epoch-markers", async () => {
-      const deleted = await cleanUpMarkers(this.#parts.index, { signal: this.#signal });
+      const deleted = await cleanUpMarkers(this.#epochs, { signal: this.#signal });
       return { blobs: deleted.length };
     });
   }
 
   async #deleteSuperseded(): Promise<void> {
     await this.#task("delete-superseded-epoch-indexes", async () => {
-      const deleted = await deleteSupersededIndexes(this.#parts.index, { signal: this.#signal });
+      const deleted = await deleteSupersededIndexes(this.#epochs, { signal: this.#signal });
       return { blobs: deleted.length };
     });
   }
@@ -482,10 +480,21 @@ class MaintenanceRun {
       endMs: environment.nowMs(),
       success: true,
     });
-    await this.#save();
+    this.#isUnsaved = true;
+    if (!RECORDED_LATER.has(task)) {
+      await this.#save();
+    }
+  }
+
+  /** Records what is not recorded yet. */
+  async finish(): Promise<void> {
+    if (this.#isUnsaved) {
+      await this.#save();
+    }
   }
 
   #save(): ReturnType<typeof writeSchedule> {
+    this.#isUnsaved = false;
     return writeSchedule(this.#parts.deps, this.#schedule, { signal: this.#signal });
   }
 }

@@ -34,6 +34,16 @@ export type TaskName =
   | "cleanup-epoch-markers"
   | "delete-superseded-epoch-indexes";
 
+/** Neither our rules nor Kopia's look at when these were: each record would cost a round trip. */
+export const RECORDED_LATER: ReadonlySet<TaskName> = new Set<TaskName>([
+  "compact-single-epoch",
+  "advance-epoch",
+  "generate-epoch-range-index",
+  "cleanup-epoch-markers",
+  "delete-superseded-epoch-indexes",
+  "cleanup-logs",
+]);
+
 export interface TaskRun {
   readonly startMs: number;
   readonly endMs: number;
