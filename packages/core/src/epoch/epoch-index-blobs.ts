@@ -50,12 +50,17 @@ export function listEpochs(
  * and is not, as one that was begun anew, does not count as one.
  */
 async function collectInputsFirst(store: BlobStore, options: CallOptions): Promise<BlobInfo[]> {
-  const first = await collect(store, store.listsInOrder === true ? "x" : "xn", options);
+  const first = await collect(store, firstIndexList(store), options);
   if (store.listsInOrder === true && isAscending(first)) {
     return first;
   }
   const all = await collect(store, "x", options);
   return [...new Map([...first, ...all].map((blob) => [blob.id, blob])).values()];
+}
+
+/** What a client that loads the index lists first. */
+export function firstIndexList({ listsInOrder }: Pick<BlobStore, "listsInOrder">): string {
+  return listsInOrder === true ? "x" : "xn";
 }
 
 function isAscending(blobs: readonly BlobInfo[]): boolean {

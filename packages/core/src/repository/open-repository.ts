@@ -4,12 +4,14 @@ import { VarveError } from "../base/errors.ts";
 import { type MemoryPlan, planMemory } from "../base/memory-plan.ts";
 import type { DamagedBlob } from "../blob/damaged-blob.ts";
 import { type CacheSource, SwitchedCache } from "../blob/blob-cache.ts";
+import { listAhead } from "../blob/list-ahead.ts";
 import type { BlobStore } from "../blob/store.ts";
 import type { Codecs } from "../compression/codec.ts";
 import { openCodecs } from "../compression/registry.ts";
 import { keysFit } from "../content/keys-fit.ts";
 import { type OpenContentStore, openContentStore } from "../content/open-content-store.ts";
 import { type Crypto, openCrypto } from "../crypto/registry.ts";
+import { firstIndexList } from "../epoch/epoch-index-blobs.ts";
 import { createIndexBlobs } from "../epoch/index-blobs.ts";
 import { BLOB_CONFIG, FORMAT_BLOB, type RepositoryFormat } from "../format/format.ts";
 import { readRepositoryFormat } from "../format/read-format.ts";
@@ -76,23 +78,34 @@ export async function openRepository(
   store: BlobStore,
   options: OpenRepositoryOptions,
 ): Promise<Repository> {
-  const { password, signal } = options;
-  // The key is derived in the thread pool: a fifth of a second in which this thread can load what it needs next.
-  const [format, codecs] = await Promise.all([
-    options.format ?? readRepositoryFormat(store, { password, signal }),
-    openCodecs(),
-  ]);
-  const crypto = await openCrypto({ hashes: [format.hash] });
-  return await openWithFormat(store, format, { ...options, crypto, codecs });
+  const { password, signal, environment = systemEnvironment() } = options;
+  // The key is derived in the thread pool: a fifth of a second in which this thread can load what it needs next, and storage
+  // can list what will be read then.
+  const ahead = listAhead(store, firstIndexList(store), { environment, signal });
+  try {
+    const [format, codecs] = await Promise.all([
+      options.format ?? readRepositoryFormat(store, { password, signal }),
+      openCodecs(),
+    ]);
+    const crypto = await openCrypto({ hashes: [format.hash] });
+    return await openWithFormat(store, format, { ...options, crypto, codecs, ahead: ahead.store });
+  } finally {
+    await ahead.ended;
+  }
 }
 
 /** Like {@link openRepository}, for a format that is unlocked already. */
 export async function openWithFormat(
   store: BlobStore,
   format: RepositoryFormat,
-  options: OpenRepositoryOptions & { readonly crypto: Crypto; readonly codecs: Codecs },
+  options: OpenRepositoryOptions & {
+    readonly crypto: Crypto;
+    readonly codecs: Codecs;
+    /** `store`, with a list of index blobs that is under way. */
+    readonly ahead?: BlobStore | undefined;
+  },
 ): Promise<Repository> {
-  const { crypto, codecs, password, signal } = options;
+  const { crypto, codecs, password, signal, ahead = store } = options;
   const environment = options.environment ?? systemEnvironment();
   const client = options.client ?? { username: "varve", hostname: "localhost" };
   const readOnly = options.readOnly ?? false;
@@ -120,7 +133,10 @@ export async function openWithFormat(
     crypto,
     sealer,
     codecs,
-    indexBlobs: createIndexBlobs({ store: retaining, sealer, format, environment, cache }),
+    indexBlobs: createIndexBlobs({
+      store: retainingStore(ahead, { retention: format.retention, environment }),
+      ...{ sealer, format, environment, cache },
+    }),
     cache,
     environment,
     owner: client,
