@@ -1,5 +1,4 @@
 import { resolve } from "node:path";
-import { loadPolicyTree } from "../policy/policy-tree.ts";
 import type { Repository } from "../repository/repository.ts";
 import type { SnapshotSource } from "../snapshot/snapshot-manifest.ts";
 import { localSource } from "../source/local-source.ts";
@@ -22,8 +21,7 @@ export async function createSnapshot(
   const path = resolve(options.path);
   const { hostname, username } = repository.client;
   const source = options.source ?? { host: hostname, userName: username, path };
-  const policy = options.policy ?? (await loadPolicyTree(repository, source, { signal }));
   const ahead = repository.executor.parallelJobs > 1; // not where no threads are wanted
   const root = await localSource(path, { ahead, signal });
-  return upload(repository, { ...options, source, policy, root });
+  return upload(repository, { ...options, source, root });
 }
