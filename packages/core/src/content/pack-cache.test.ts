@@ -72,3 +72,13 @@ test("what does not fit is dropped, the one used longest ago first", async () =>
   await use("q2");
   expect(gets).toEqual(["q1", "q2", "q3", "q2"]);
 });
+
+test("a pack that is longer than all that may be held is brought once at most", async () => {
+  const { store, gets } = await packs("q1", "q2");
+  const cache = new PackCache(store, SIZE / 2);
+  for (let count = 0; count < 20; count++) {
+    await cache.get(infoAt("q1", 0), {});
+    await cache.get(infoAt("q2", SIZE / 2), {}); // lies where it could not fit
+  }
+  expect(gets).toEqual(["q1"]);
+});

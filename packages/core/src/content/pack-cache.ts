@@ -10,7 +10,7 @@ const MAX_COUNTED = 10_000;
 
 /**
  * Packs of metadata as a whole, least recently used dropped first: a walk through directories wants many small contents
- * of few packs, and each request costs a round trip. What comes from storage is kept on disk, too, where there is a cache. Never holds more than `capacity` bytes besides what is on its way.
+ * of few packs, and each request costs a round trip. A pack that would not fit is not asked for, or it would be read again and again. What comes from storage is kept on disk, too, where there is a cache. Never holds more than `capacity` bytes besides what is on its way.
  */
 export class PackCache {
   readonly #store: BlobStore;
@@ -21,6 +21,8 @@ export class PackCache {
   readonly #reads = new Map<BlobId, number>();
   readonly #packs = new Map<BlobId, Promise<Uint8Array | undefined>>();
   readonly #sizes = new Map<BlobId, number>();
+  /** Packs that were longer than what may be held. */
+  readonly #tooLong = new Set<BlobId>();
   #held = 0;
 
   constructor(store: BlobStore, capacity: number, cache?: BlobCache) {
@@ -37,12 +39,12 @@ export class PackCache {
       this.#reads.clear();
     }
     this.#reads.set(id, reads);
-    if (reads <= SINGLE_READS) {
+    const end = packOffset + packedLength;
+    if (reads <= SINGLE_READS || end > this.#capacity || this.#tooLong.has(id)) {
       return await this.#cache?.get(id, { offset: packOffset, length: packedLength });
     }
     const pack = await this.#pack(id, { signal });
     signal?.throwIfAborted();
-    const end = packOffset + packedLength;
     if (pack !== undefined && end <= pack.length) {
       return pack.slice(packOffset, end);
     }
@@ -89,6 +91,12 @@ export class PackCache {
   }
 
   #keep(id: BlobId, bytes: Uint8Array): Uint8Array {
+    if (bytes.length > this.#capacity) {
+      if (this.#tooLong.size >= MAX_COUNTED) {
+        this.#tooLong.clear();
+      }
+      this.#tooLong.add(id);
+    }
     this.#sizes.set(id, bytes.length);
     this.#held += bytes.length;
     for (const oldest of this.#packs.keys()) {
