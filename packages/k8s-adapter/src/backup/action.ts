@@ -1,5 +1,6 @@
 import type { CallOptions } from "@varve/core";
 import type { KubeObject, ObjectName, ResourceType } from "../kube/kube-api.ts";
+import type { NativeSnapshot } from "../native-snapshots/native-snapshot.ts";
 import type { Context } from "../server/context.ts";
 import type { Backup } from "../velero/resources.ts";
 import type { RunLog } from "../server/run-log.ts";
@@ -53,6 +54,7 @@ export interface VolumeReport {
   readonly infos: readonly VolumeInfo[];
   readonly csiSnapshotsAttempted?: number | undefined;
   readonly csiSnapshotsCompleted?: number | undefined;
+  readonly nativeSnapshots?: readonly NativeSnapshot[] | undefined;
 }
 
 /** Something done to every object of some types before it is stored: spec section 2.5. Throws: the object is not stored. */

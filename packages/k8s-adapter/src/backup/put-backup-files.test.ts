@@ -18,6 +18,7 @@ const files = {
   resourceList: {},
   podVolumeBackups: [],
   itemOperations: [],
+  volumeSnapshots: [],
   volumeInfo: [],
 };
 

@@ -9,6 +9,7 @@ import {
   podVolumeBackupsFile,
   readBackup,
 } from "../location/backup-files.ts";
+import type { NativeSnapshot } from "../native-snapshots/native-snapshot.ts";
 import type { Backup, PodVolumeBackup } from "../velero/resources.ts";
 import type { RunResult } from "../server/recorded-log.ts";
 import type { VolumeInfo } from "./volume-info.ts";
@@ -29,6 +30,7 @@ export interface BackupFiles {
   /** `apiVersion/Kind` to sorted names. */
   readonly resourceList: Readonly<Record<string, readonly string[]>>;
   readonly podVolumeBackups: readonly PodVolumeBackup[];
+  readonly volumeSnapshots: readonly NativeSnapshot[];
   readonly itemOperations: readonly unknown[];
   readonly volumeInfo: readonly VolumeInfo[];
 }
@@ -52,7 +54,8 @@ export async function putBackupFiles(
       files.podVolumeBackups.length === 0
         ? null
         : files.podVolumeBackups.map(storedPodVolumeBackup),
-    [BACKUP_FILES.BackupVolumeSnapshots(name)]: null,
+    [BACKUP_FILES.BackupVolumeSnapshots(name)]:
+      files.volumeSnapshots.length === 0 ? null : files.volumeSnapshots,
     [BACKUP_FILES.BackupItemOperations(name)]: files.itemOperations,
     [BACKUP_FILES.BackupVolumeInfos(name)]: files.volumeInfo,
   };

@@ -3,6 +3,7 @@ import { hooksOfPod, runPodHooks, type HookRun, type PodHook } from "../hooks/ba
 import { HookTally } from "../hooks/pod-exec.ts";
 import { isKubeError, type KubeObject } from "../kube/kube-api.ts";
 import { groupResource } from "../kube/resource-catalog.ts";
+import type { NativeSnapshot } from "../native-snapshots/native-snapshot.ts";
 import type { PodVolumes } from "../volume/pod-volumes.ts";
 import type { BackupStatus } from "../velero/resources.ts";
 import type { BackupAction, BackupRun, VolumeReport } from "./action.ts";
@@ -32,6 +33,8 @@ export interface StoredObjects {
     BackupStatus,
     | "progress"
     | "hookStatus"
+    | "volumeSnapshotsAttempted"
+    | "volumeSnapshotsCompleted"
     | "csiVolumeSnapshotsAttempted"
     | "csiVolumeSnapshotsCompleted"
     | "backupItemOperationsAttempted"
@@ -91,11 +94,17 @@ export async function storeObjects(
       resourceList: storer.resourceList,
       podVolumeBackups: copies.podVolumeBackups,
       itemOperations: storer.operations,
+      volumeSnapshots: report.nativeSnapshots,
       volumeInfo: await copies.volumeInfos(report.infos, options),
     },
     status: {
       progress: count === 0 ? {} : { totalItems: count, itemsBackedUp: count },
       hookStatus: tally.status(),
+      ...counted("volumeSnapshotsAttempted", report.nativeSnapshots.length),
+      ...counted(
+        "volumeSnapshotsCompleted",
+        report.nativeSnapshots.filter((each) => each.status.phase === "Completed").length,
+      ),
       ...counted("csiVolumeSnapshotsAttempted", report.csiSnapshotsAttempted),
       ...counted("csiVolumeSnapshotsCompleted", report.csiSnapshotsCompleted),
       ...counted("backupItemOperationsAttempted", storer.operations.length),
@@ -108,17 +117,19 @@ export async function actionReports(
   run: BackupRun,
   actions: readonly BackupAction[],
   options: CallOptions,
-): Promise<Required<VolumeReport>> {
+): Promise<VolumeReport & { readonly nativeSnapshots: readonly NativeSnapshot[] }> {
   const infos = [];
+  const nativeSnapshots: NativeSnapshot[] = [];
   let csiSnapshotsAttempted = 0;
   let csiSnapshotsCompleted = 0;
   for (const action of actions) {
     const report = await action.report?.(run, options);
     infos.push(...(report?.infos ?? []));
+    nativeSnapshots.push(...(report?.nativeSnapshots ?? []));
     csiSnapshotsAttempted += report?.csiSnapshotsAttempted ?? 0;
     csiSnapshotsCompleted += report?.csiSnapshotsCompleted ?? 0;
   }
-  return { infos, csiSnapshotsAttempted, csiSnapshotsCompleted };
+  return { infos, nativeSnapshots, csiSnapshotsAttempted, csiSnapshotsCompleted };
 }
 
 /** Zero counters are left out, as in real Velero's status. */

@@ -5,6 +5,7 @@ import { isKubeError, type KubeObject } from "../kube/kube-api.ts";
 import type { Location } from "../location/location.ts";
 import type { Context } from "../server/context.ts";
 import type { Controller } from "../server/controller.ts";
+import type { RestoreVolume } from "../native-snapshots/restore-volume.ts";
 import { ProgressPatches } from "../server/progress-patches.ts";
 import { RecordedLog } from "../server/recorded-log.ts";
 import { durationMs, formatTime, parseTime } from "../velero/duration.ts";
@@ -36,6 +37,7 @@ export interface RestoreControllerOptions {
   /** Beside those of section 9.5. */
   readonly actions?: readonly RestoreAction[] | undefined;
   readonly podVolumes: PodVolumes;
+  readonly restoreVolume: RestoreVolume;
   /** Between looks at what is waited for; default 1 second. */
   readonly pollMs?: number | undefined;
 }
@@ -52,6 +54,7 @@ export function restoreControllers(options: RestoreControllerOptions): Controlle
       ...(options.actions ?? []),
     ],
     podVolumes: options.podVolumes,
+    restoreVolume: options.restoreVolume,
     pollMs: options.pollMs ?? 1000,
   };
   return [
@@ -78,7 +81,7 @@ export function restoreControllers(options: RestoreControllerOptions): Controlle
   ];
 }
 
-type Parts = Required<Pick<RestoreControllerOptions, "podVolumes">> & {
+type Parts = Required<Pick<RestoreControllerOptions, "podVolumes" | "restoreVolume">> & {
   readonly actions: readonly RestoreAction[];
   readonly pollMs: number;
 };

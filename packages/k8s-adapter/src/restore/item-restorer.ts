@@ -12,6 +12,7 @@ import { labelRestored, resetObject, whySkipped } from "./prepare-object.ts";
 import { modify, type ResourceModifiers } from "./resource-modifiers.ts";
 import { RestoredList } from "./restored-list.ts";
 import { releaseClaim, type RestoredVolumes } from "./restored-volumes.ts";
+import type { RestoreVolume } from "../native-snapshots/restore-volume.ts";
 import type { RestoreSelection } from "./selection.ts";
 import { restoresStatus, withStatus } from "./restore-status.ts";
 
@@ -23,6 +24,7 @@ export interface RestorerParts {
   readonly actions: readonly RestoreAction[];
   readonly modifiers: ResourceModifiers;
   readonly volumes: RestoredVolumes;
+  readonly restoreVolume: RestoreVolume;
   /** For pods that were created: their volumes and hooks, in the background. */
   readonly onPod: (created: KubeObject, source: KubeObject) => void;
 }
@@ -45,6 +47,8 @@ export class ItemRestorer {
   readonly #done = new Set<string>();
   /** Volumes that are not restored: their claims get new ones. */
   readonly #provisioned = new Set<string>();
+  /** Volumes that have another name now. */
+  readonly #renamed = new Map<string, string>();
 
   constructor(run: RestoreRun, parts: RestorerParts) {
     this.#run = run;
@@ -94,7 +98,7 @@ export class ItemRestorer {
     if (item.namespace !== undefined && namespace !== undefined) {
       await this.#namespaces.ensure(item.namespace, namespace, { signal });
     }
-    if (name === "persistentvolumes" && !(await this.#keepsVolume(fromBackup, fields))) {
+    if (name === "persistentvolumes" && !this.#keepsVolume(fromBackup, fields)) {
       this.list.set(fromBackup, "skipped");
       return;
     }
@@ -117,22 +121,37 @@ export class ItemRestorer {
   }
 
   /** False: the claim gets a new volume. */
-  async #keepsVolume(volume: KubeObject, fields: LogFields): Promise<boolean> {
+  #keepsVolume(volume: KubeObject, fields: LogFields): boolean {
     const { log, restore } = this.#run;
     const fate = this.#parts.volumes.fate(volume);
-    if (fate === "keep") {
+    if (fate === "keep" || (fate === "native-snapshot" && restore.spec.restorePVs !== false)) {
       return true;
     }
     this.#provisioned.add(volume.metadata.name);
-    if (fate === "native-snapshot" && restore.spec.restorePVs !== false) {
-      log.error(
-        "its native snapshot cannot be restored: there is no plug-in for its provider",
-        fields,
-      );
-    } else {
-      log.info("the claim of this volume gets a new one", fields);
-    }
+    log.info("the claim of this volume gets a new one", fields);
     return false;
+  }
+
+  /** Over a new volume of its provider, where the backup has a snapshot of the old one. Its claim waits for it when that fails. */
+  async #fromSnapshot(
+    volume: KubeObject,
+    fromBackup: KubeObject,
+    options: CallOptions,
+  ): Promise<KubeObject> {
+    const { volumes, restoreVolume } = this.#parts;
+    if (volumes.fate(fromBackup) !== "native-snapshot") {
+      return volume;
+    }
+    const { name } = fromBackup.metadata;
+    const snapshot = volumes.snapshot(name);
+    if (snapshot === undefined) {
+      throw new Error("the backup does not say which snapshot its provider has of it");
+    }
+    const { claimRef } = Object(fromBackup["spec"]) as { claimRef?: { namespace?: string } };
+    const source = { snapshot, claimNamespace: claimRef?.namespace };
+    const restored = await restoreVolume(this.#run, volume, source, options);
+    this.#renamed.set(name, restored.metadata.name);
+    return restored;
   }
 
   /** Undefined: an action says that it is not to be restored. */
@@ -163,6 +182,7 @@ export class ItemRestorer {
       this.#freeClaim(object, fromBackup);
     } else if (groupResource(type) === "persistentvolumes") {
       releaseClaim(object, this.#run.restore.spec.namespaceMapping ?? {});
+      object = await this.#fromSnapshot(object, fromBackup, { signal });
     }
     return object;
   }
@@ -194,6 +214,8 @@ export class ItemRestorer {
       this.#parts.contents.find("persistentvolumes", undefined, volume) !== undefined;
     if (this.#provisioned.has(volume) || (volume !== "" && !isInBackup)) {
       delete spec.volumeName;
+    } else if (volume !== "") {
+      spec.volumeName = this.#renamed.get(volume) ?? volume;
     }
     const namespace = this.#target(metadata.namespace ?? "");
     this.claims.set(`${namespace}/${metadata.name}`, volume);

@@ -2,6 +2,8 @@ import type { BlobStore, CallOptions } from "@varve/core/blob";
 import type { VolumeInfo } from "../backup/volume-info.ts";
 import type { KubeObject } from "../kube/kube-api.ts";
 import { BACKUP_FILES, readGzippedJson } from "../location/backup-files.ts";
+import { readNativeSnapshots } from "../native-snapshots/native-snapshot.ts";
+import type { VolumeFromSnapshot } from "../native-snapshots/restore-volume.ts";
 import type { PodVolumeBackup } from "../velero/resources.ts";
 
 /** What becomes of persistent volumes: spec section 9.4. */
@@ -13,11 +15,19 @@ export type VolumeFate =
   /** From a snapshot of the provider, through its plug-in. */
   | "native-snapshot";
 
+type TakenSnapshot = VolumeFromSnapshot["snapshot"];
+
 export class RestoredVolumes {
   readonly #infos: ReadonlyMap<string, VolumeInfo>;
   readonly #copiedClaims: ReadonlySet<string>;
+  readonly #snapshots: ReadonlyMap<string, TakenSnapshot>;
 
-  constructor(infos: readonly VolumeInfo[], copies: readonly PodVolumeBackup[]) {
+  constructor(
+    infos: readonly VolumeInfo[],
+    copies: readonly PodVolumeBackup[],
+    snapshots: readonly TakenSnapshot[] = [],
+  ) {
+    this.#snapshots = new Map(snapshots.map((each) => [each.spec.persistentVolumeName, each]));
     this.#infos = new Map(infos.flatMap((info) => (info.pvName ? [[info.pvName, info]] : [])));
     // Backups of Velero before 1.13 have no infos.
     this.#copiedClaims = new Set(
@@ -28,7 +38,7 @@ export class RestoredVolumes {
     );
   }
 
-  /** Reads `-volumeinfo.json.gz`, which older backups lack. Throws what stores throw, and `corrupt`. */
+  /** Reads `-volumeinfo.json.gz`, which older backups lack, and `-volumesnapshots.json.gz`. Throws what stores throw, and `corrupt`. */
   static async read(
     store: BlobStore,
     backup: string,
@@ -36,11 +46,18 @@ export class RestoredVolumes {
   ): Promise<RestoredVolumes> {
     const file = BACKUP_FILES.BackupVolumeInfos(backup);
     const value = await readGzippedJson(store, file, { signal });
-    return new RestoredVolumes(Array.isArray(value) ? (value as VolumeInfo[]) : [], copies);
+    const snapshots = await readNativeSnapshots(store, backup, { signal });
+    const infos = Array.isArray(value) ? (value as VolumeInfo[]) : [];
+    return new RestoredVolumes(infos, copies, snapshots);
   }
 
   info(volumeName: string): VolumeInfo | undefined {
     return this.#infos.get(volumeName);
+  }
+
+  /** Of its provider, as the backup says. */
+  snapshot(volumeName: string): TakenSnapshot | undefined {
+    return this.#snapshots.get(volumeName);
   }
 
   fate(volume: KubeObject): VolumeFate {
@@ -56,6 +73,9 @@ export class RestoredVolumes {
       case "NativeSnapshot":
         return "native-snapshot";
       default:
+        if (this.#snapshots.has(volume.metadata.name)) {
+          return "native-snapshot";
+        }
         return this.#copiedClaims.has(`${namespace}/${name}`) ||
           spec.persistentVolumeReclaimPolicy === "Delete"
           ? "provision"

@@ -5,6 +5,7 @@ import { restoreHooksOf, runRestoreHooks } from "../hooks/restore-hooks.ts";
 import type { KubeObject, ResourceRef, ResourceType } from "../kube/kube-api.ts";
 import { groupResource } from "../kube/resource-catalog.ts";
 import type { Location } from "../location/location.ts";
+import type { RestoreVolume } from "../native-snapshots/restore-volume.ts";
 import type { RestoreSpec } from "../velero/resources.ts";
 import type { PodVolumes } from "../volume/pod-volumes.ts";
 import { podFields } from "../volume/pod-spec.ts";
@@ -22,6 +23,7 @@ import { inRestoreOrder } from "./type-order.ts";
 export interface RestoreParts {
   readonly actions: readonly RestoreAction[];
   readonly podVolumes: PodVolumes;
+  readonly restoreVolume: RestoreVolume;
   readonly pollMs: number;
   readonly onProgress: (progress: {
     readonly totalItems: number;
@@ -63,6 +65,7 @@ export async function restoreObjects(
     actions: [...parts.actions].sort((a, b) => (a.name < b.name ? -1 : 1)),
     modifiers: await resourceModifiersOf(context, restore.spec, options),
     volumes,
+    restoreVolume: parts.restoreVolume,
     onPod: (pod, source) => {
       background.push(
         finishPod(run, { pod, source, copies, selection, tally, ...parts, ...options }).catch(

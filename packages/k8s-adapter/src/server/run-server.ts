@@ -14,6 +14,10 @@ import { openKubeApi } from "../kube/kube-client.ts";
 import { openResourceCatalog } from "../kube/open-catalog.ts";
 import { openLocations } from "../location/open-locations.ts";
 import { locationControllers } from "../location/sync-controller.ts";
+import { nativeSnapshotBackupAction } from "../native-snapshots/backup-action.ts";
+import { nativeSnapshotDeleteAction } from "../native-snapshots/delete-action.ts";
+import { volumeRestorer } from "../native-snapshots/restore-volume.ts";
+import type { VolumeSnapshotters } from "../native-snapshots/volume-snapshotter.ts";
 import { runNodeAgent } from "../node-agent/run-node-agent.ts";
 import type { NodeAgentOptions } from "../node-agent/run-node-agent.ts";
 import { restoreControllers } from "../restore/controllers.ts";
@@ -51,6 +55,8 @@ export interface ServerOptions extends ProcessOptions {
   /** Between looks at what is waited for, default 1 second. */
   readonly pollMs?: number | undefined;
   readonly version?: string | undefined;
+  /** Of volumes that no CSI driver snapshots, by the provider of VolumeSnapshotLocations; default: none. */
+  readonly volumeSnapshotters?: VolumeSnapshotters | undefined;
   /** How the registry is reached whose images are stored with OpenShift's image streams; false: they are not. */
   readonly images?: ImageOptions | false | undefined;
 }
@@ -101,21 +107,32 @@ export async function maintainOne(
 }
 
 function serverControllers(options: ServerOptions): Controller[] {
-  const { pollMs = 1000, version = "0.1.0", kubeConfig } = options;
+  const { pollMs = 1000, version = "0.1.0", kubeConfig, volumeSnapshotters = {} } = options;
   const images = options.images !== false && {
     token: () => tokenOf(kubeConfig),
     ...options.images,
   };
   const podVolumes = openPodVolumes({ pollMs });
-  const backupActions = [...csiBackupActions(), ...(images ? imageBackupActions(images) : [])];
+  const backupActions = [
+    ...csiBackupActions(),
+    nativeSnapshotBackupAction(volumeSnapshotters),
+    ...(images ? imageBackupActions(images) : []),
+  ];
   const restoreActions = [...csiRestoreActions(), ...(images ? imageRestoreActions(images) : [])];
   return [
     ...locationControllers(),
     backupRepositoryController(),
     ...backupControllers({ podVolumes, actions: backupActions }),
-    ...restoreControllers({ podVolumes, pollMs, actions: restoreActions }),
+    ...restoreControllers({
+      podVolumes,
+      pollMs,
+      actions: restoreActions,
+      restoreVolume: volumeRestorer(volumeSnapshotters, { pollMs }),
+    }),
     ...scheduleControllers(),
-    ...deletionControllers({ actions: [csiDeleteAction()] }),
+    ...deletionControllers({
+      actions: [csiDeleteAction(), nativeSnapshotDeleteAction(volumeSnapshotters)],
+    }),
     ...downloadControllers({ version, plugins: [] }),
   ];
 }
