@@ -66,7 +66,7 @@ interface VolumeSpec {
 }
 
 function specOf(volume: KubeObject): VolumeSpec {
-  return (volume["spec"] ?? {}) as VolumeSpec; // the API server's schema
+  return volume["spec"] ?? {};
 }
 
 /** Of a volume that is to have one; a CSI driver's has another kind of snapshot. */

@@ -61,7 +61,7 @@ function openFolders({ config, credential }: SnapshotLocationSettings): VolumeSn
       if (config["full"] === "true") {
         throw new Error("there is no room");
       }
-      const text = JSON.stringify([id, Object.entries(tags).toSorted()]);
+      const text = JSON.stringify([id, tags["velero.io/backup-uid"], tags["velero.io/pv"]]);
       const snapshot = createHash("sha256").update(text).digest("hex").slice(0, 16);
       await cp(at("volumes", id), at("snapshots", snapshot), { recursive: true });
       return snapshot;
