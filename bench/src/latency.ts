@@ -94,6 +94,7 @@ async function takeTurn(subject: Subject, options: LatencyOptions): Promise<Late
   const { data, tool } = subject;
   const directory = join(options.directory, "latency");
   const samples: LatencySample[] = [];
+  rmSync(directory, { recursive: true, force: true }); // what a run that was killed left behind
   await using server = await startVersitygw();
   await using proxy = await startProxy(server);
   const program = options.programs.get(tool.program);
