@@ -7,7 +7,7 @@ import type { Context } from "../server/context.ts";
 import { durationMs, formatDuration } from "../velero/duration.ts";
 import { LABEL, labelValue } from "../velero/labels.ts";
 import { type DataDownload, type DataUpload, VELERO } from "../velero/resources.ts";
-import { isFinal } from "../volume/open-pod-volumes.ts";
+import { isFinal } from "../volume/wait-for-copies.ts";
 import { progressOf } from "./data-uploads.ts";
 import { ensure } from "./snapshot-objects.ts";
 import { sha256 } from "./volume-snapshots.ts";
@@ -89,19 +89,18 @@ export async function startDataDownload(
   const { context, restore } = run;
   const { kube, namespace } = context;
   const id = labelValue(`dd-${restore.metadata.uid ?? ""}.${target.claimUid}`);
-  if ((await findDataDownload(context, id, { signal })) !== undefined) {
-    return id;
-  }
   const claim = `${metadata.namespace ?? ""}.${metadata.name}`;
   const labels = Object.entries(resultLabels(run, claim)).map(([key, value]) => `${key}=${value}`);
   const labelSelector = labels.join(",");
   const { items } = await kube.listAll(CONFIG_MAPS, { namespace, labelSelector, signal });
-  const result = readResult(items[0], restore.metadata.uid ?? "");
-  if (result === undefined) {
-    throw new Error("the backup does not say where the data of the claim was moved to");
+  if ((await findDataDownload(context, id, { signal })) === undefined) {
+    const result = readResult(items[0], restore.metadata.uid ?? "");
+    if (result === undefined) {
+      throw new Error("the backup does not say where the data of the claim was moved to");
+    }
+    const download = newDataDownload(run, result, { target, id });
+    await kube.create(VELERO.dataDownloads, download, { signal });
   }
-  const download = newDataDownload(run, result, { target, id });
-  await kube.create(VELERO.dataDownloads, download, { signal });
   for (const { metadata: found } of items) {
     await kube.delete(CONFIG_MAPS, { namespace, name: found.name }, { signal });
   }

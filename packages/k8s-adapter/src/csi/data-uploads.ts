@@ -7,7 +7,7 @@ import { formatDuration, durationMs } from "../velero/duration.ts";
 import { LABEL, labelValue } from "../velero/labels.ts";
 import { type DataUpload, VELERO } from "../velero/resources.ts";
 import { readyBackupRepository } from "../volume/backup-repositories.ts";
-import { isFinal } from "../volume/open-pod-volumes.ts";
+import { isFinal } from "../volume/wait-for-copies.ts";
 import { type Claim, find, type Volume } from "./snapshot-objects.ts";
 import { removeSnapshot, type TakenSnapshot } from "./volume-snapshots.ts";
 

@@ -28,7 +28,7 @@ export async function exposeClaim(
   const target = await targetClaim(context, download, { signal });
   const { spec = {} } = target;
   if ((spec.volumeName ?? "") !== "") {
-    throw new VarveError("target-failed", `claim ${target.metadata.name} is bound already`);
+    holdKey(target); // with one, it was handed over by an agent that was lost then
   }
   if (spec.volumeMode === "Block") {
     throw new VarveError("unsupported", "the data of block volumes is not moved");
@@ -78,13 +78,19 @@ function restoreClaim(download: DataDownload, { spec = {} }: Claim): Claim {
   };
 }
 
-/** The volume that is filled and on its way to the target; `undefined` before. */
+/** The volume that is filled and on its way to the target, or there already; `undefined` before. */
 export async function filledVolume(
   context: Context,
   download: DataDownload,
   options: CallOptions,
 ): Promise<Volume | undefined> {
-  const key = holdKey(await targetClaim(context, download, options));
+  const target = await targetClaim(context, download, options);
+  const key = holdKey(target);
+  const { volumeName = "" } = target.spec ?? {};
+  if (volumeName !== "") {
+    // Only handing over binds a claim with this selector: an agent was cut off before it could say so.
+    return await find<Volume>(context.kube, VOLUMES, { name: volumeName }, options);
+  }
   const labelSelector = `${HELD_BACK}=${key}`;
   return (await context.kube.listAll(VOLUMES, { labelSelector, ...options })).items[0];
 }
@@ -166,6 +172,9 @@ export async function handOver(
       break;
     }
     await wait(`claim ${pvc} was not bound`);
+  }
+  if (volume.metadata.labels?.[HELD_BACK] === undefined) {
+    return; // that was all done before
   }
   const patch = {
     metadata: { labels: { [HELD_BACK]: null }, annotations: { [RECLAIM_POLICY]: null } },

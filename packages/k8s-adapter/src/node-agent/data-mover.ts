@@ -4,7 +4,7 @@ import type { Context } from "../server/context.ts";
 import type { Controller } from "../server/controller.ts";
 import { formatTime, parseTime } from "../velero/duration.ts";
 import type { DataDownload, DataUpload } from "../velero/resources.ts";
-import { isFinal } from "../volume/open-pod-volumes.ts";
+import { isFinal } from "../volume/wait-for-copies.ts";
 import { nodeOf } from "../volume/pod-spec.ts";
 import { type DataPathOptions, dataPathController } from "./data-path.ts";
 import type { NodeAgentParts } from "./run-node-agent.ts";

@@ -6,7 +6,7 @@ import { ProgressPatches } from "../server/progress-patches.ts";
 import { formatTime } from "../velero/duration.ts";
 import type { DataPathStatus } from "../velero/resources.ts";
 import type { CopyProgress } from "../volume/copy-volume.ts";
-import { isFinal } from "../volume/open-pod-volumes.ts";
+import { isFinal } from "../volume/wait-for-copies.ts";
 import type { Slots } from "./slots.ts";
 
 /**

@@ -30,7 +30,8 @@ import { restoreProblems } from "./validate-restore.ts";
 
 /**
  * Restores, from creation to their last phase (spec sections 1.3 and 9). One that a killed server has left in progress is
- * run again: what it has created carries its name and is taken for done.
+ * run again, whatever its phase: what it has created carries its name and is taken for done, and so is what it has begun.
+ * Hooks run again.
  */
 
 export interface RestoreControllerOptions {
@@ -43,6 +44,12 @@ export interface RestoreControllerOptions {
 }
 
 const PROGRESS_MS = 1000;
+const LAST_PHASES: ReadonlySet<string> = new Set([
+  "Completed",
+  "PartiallyFailed",
+  "Failed",
+  "FailedValidation",
+]);
 const FINALIZER = "restores.velero.io/external-resources-finalizer";
 
 export function restoreControllers(options: RestoreControllerOptions): Controller[] {
@@ -71,8 +78,7 @@ export function restoreControllers(options: RestoreControllerOptions): Controlle
           await removeFiles(context, restore, { signal });
           return undefined;
         }
-        const { phase = "New" } = restore.status ?? {};
-        if (phase === "New" || phase === "InProgress") {
+        if (!LAST_PHASES.has(restore.status?.phase ?? "New")) {
           await runRestore(context, restore, { ...parts, signal });
         }
         return undefined;
@@ -94,14 +100,21 @@ async function runRestore(
   const { signal } = parts;
   const prepared = await prepare(context, restore, { signal });
   const schedule = prepared.restore.spec.scheduleName ?? "";
+  const isNew = ["New", ""].includes(restore.status?.phase ?? "");
   if (prepared.problems.length > 0) {
-    context.metrics.count("velero_restore_validation_failed_total", { schedule });
-    await patch(context, restore, {
-      status: { phase: "FailedValidation", validationErrors: [...prepared.problems] },
-    });
+    if (isNew) {
+      context.metrics.count("velero_restore_validation_failed_total", { schedule });
+      await patch(context, restore, {
+        status: { phase: "FailedValidation", validationErrors: [...prepared.problems] },
+      });
+    } else {
+      await fail(context, restore, prepared.problems.join("; "));
+    }
     return;
   }
-  context.metrics.count("velero_restore_attempt_total", { schedule });
+  if (isNew) {
+    context.metrics.count("velero_restore_attempt_total", { schedule });
+  }
   const started = await patch(context, prepared.restore, {
     metadata: { finalizers: withFinalizer(prepared.restore) },
     spec: prepared.restore.spec,
@@ -119,15 +132,20 @@ async function runRestore(
     await runWith(run, location, { ...parts, log });
   } catch (error) {
     signal?.throwIfAborted();
-    context.metrics.count("velero_restore_failed_total", { schedule });
-    await patch(context, restore, {
-      status: {
-        phase: "Failed",
-        failureReason: errorMessage(error),
-        completionTimestamp: formatTime(context.environment.nowMs()),
-      },
-    });
+    if (isKubeError(error, "unavailable") || isKubeError(error, "timeout")) {
+      throw error; // run again when the API server answers
+    }
+    await fail(context, prepared.restore, errorMessage(error));
   }
+}
+
+async function fail(context: Context, restore: Restore, failureReason: string): Promise<void> {
+  const schedule = restore.spec.scheduleName ?? "";
+  context.metrics.count("velero_restore_failed_total", { schedule });
+  const completionTimestamp = formatTime(context.environment.nowMs());
+  await patch(context, restore, {
+    status: { phase: "Failed", failureReason, completionTimestamp },
+  });
 }
 
 async function runWith(

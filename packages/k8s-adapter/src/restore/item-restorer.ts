@@ -4,6 +4,7 @@ import { isKubeError, type KubeObject, type ResourceType } from "../kube/kube-ap
 import { groupResource } from "../kube/resource-catalog.ts";
 import type { LogFields } from "../server/run-log.ts";
 import { LABEL, labelValue } from "../velero/labels.ts";
+import type { Restore } from "../velero/resources.ts";
 import type { RestoreAction, RestoreRun } from "./action.ts";
 import type { BackupContents, StoredItem } from "./backup-contents.ts";
 import { ExistingObjects } from "./existing-objects.ts";
@@ -14,7 +15,7 @@ import { RestoredList } from "./restored-list.ts";
 import { releaseClaim, type RestoredVolumes } from "./restored-volumes.ts";
 import type { RestoreVolume } from "../native-snapshots/restore-volume.ts";
 import type { RestoreSelection } from "./selection.ts";
-import { restoresStatus, withStatus } from "./restore-status.ts";
+import { restoresStatus, withManagedFields, withStatus } from "./restore-status.ts";
 
 /** One object after another, each with what it needs before it: spec section 9.3. */
 
@@ -243,7 +244,7 @@ export class ItemRestorer {
         throw error;
       }
       const existing = await context.kube.get(type, where, { signal });
-      if (existing.metadata.labels?.[LABEL.restoreName] !== labelValue(restore.metadata.name)) {
+      if (!isMadeBy(restore, existing)) {
         this.claims.delete(`${where.namespace ?? ""}/${where.name}`);
         await this.#existing.meet(type, { existing, wanted: object, fields, signal });
         return;
@@ -258,6 +259,12 @@ export class ItemRestorer {
         log.warn(`its status could not be restored: ${errorMessage(error)}`, fields);
       });
     }
+    await withManagedFields(context, type, { created, fromBackup, signal }).catch(
+      (error: unknown) => {
+        signal?.throwIfAborted();
+        log.warn(`its managedFields could not be restored: ${errorMessage(error)}`, fields);
+      },
+    );
     if (groupResource(type) === "pods") {
       this.#parts.onPod(created, fromBackup);
     }
@@ -281,4 +288,13 @@ export class ItemRestorer {
   #target(namespace: string): string {
     return this.#run.restore.spec.namespaceMapping?.[namespace] ?? namespace;
   }
+}
+
+/** An update labels what was there before; that is older than the restore, by the API server's clock. */
+function isMadeBy({ metadata }: Restore, existing: KubeObject): boolean {
+  const { labels, creationTimestamp } = existing.metadata;
+  return (
+    labels?.[LABEL.restoreName] === labelValue(metadata.name) &&
+    (creationTimestamp ?? "") >= (metadata.creationTimestamp ?? "")
+  );
 }

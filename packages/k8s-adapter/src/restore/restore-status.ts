@@ -5,7 +5,7 @@ import type { Context } from "../server/context.ts";
 import { matchesAny } from "../velero/glob.ts";
 import type { Restore } from "../velero/resources.ts";
 
-/** Status as part of what is restored, where it is asked for: spec section 9.3 step 9. */
+/** What can only be written onto an object that is there: its status, where it is asked for, and who owned its fields (spec section 9.3 step 9). */
 
 const ANNOTATION = "velero.io/restore-status";
 const MAX_ATTEMPTS = 5;
@@ -61,5 +61,22 @@ export async function withStatus(
       const { namespace, name } = created.metadata;
       current = await kube.get(type, { namespace, name }, { signal });
     }
+  }
+}
+
+/** As the backup has them, so that whoever applied the object before owns the same fields again. */
+export async function withManagedFields(
+  { kube }: Context,
+  type: ResourceType,
+  {
+    created,
+    fromBackup,
+    signal,
+  }: CallOptions & { readonly created: KubeObject; readonly fromBackup: KubeObject },
+): Promise<void> {
+  const { managedFields = [] } = fromBackup.metadata;
+  if (managedFields.length > 0) {
+    const { namespace, name } = created.metadata;
+    await kube.mergePatch(type, { namespace, name }, { metadata: { managedFields } }, { signal });
   }
 }

@@ -57,6 +57,7 @@ export async function backUpVolume(
   const { path, uid, parallel, snapshotFolders, signal } = options;
   const source = snapshotSource(options.source);
   await saveSourcePolicy(repository, source, { parallel, signal });
+  await using commits = new Commits(repository, signal);
   const report = await upload(repository, {
     source,
     root: await volumeTree(path, { name: uid, snapshotFolders, signal }),
@@ -65,7 +66,8 @@ export async function backUpVolume(
     pins: SNAPSHOT_PINS,
     failFast: false,
     stop: options.stop,
-    onProgress: ({ bytesHashed, bytesCached }) => {
+    onProgress: ({ bytesHashed, bytesCached, bytesUploaded }) => {
+      commits.reached(bytesUploaded);
       const bytesDone = bytesHashed + bytesCached;
       options.onProgress?.({ bytesDone, totalBytes: bytesDone });
     },
@@ -84,6 +86,41 @@ export async function backUpVolume(
     totalBytes: report.snapshot.root.summary?.sizeBytes ?? 0,
     incrementalBytes: report.contentStats.newOriginalBytes,
   };
+}
+
+// About one pack: what was uploaded since the last commit is uploaded again after a kill.
+const COMMIT_BYTES = 20 * 2 ** 20;
+// Of a large volume more at a time, or it would have too many index blobs.
+const COMMIT_PART = 0.01;
+
+/** Commits what is stored as an upload goes on, far more often than the engine by itself; the upload does not wait for it. */
+class Commits implements AsyncDisposable {
+  readonly #repository: Repository;
+  readonly #signal: AbortSignal | undefined;
+  #committedBytes = 0;
+  #running: Promise<void> | undefined;
+
+  constructor(repository: Repository, signal: AbortSignal | undefined) {
+    this.#repository = repository;
+    this.#signal = signal;
+  }
+
+  reached(bytes: number): void {
+    const due = Math.max(COMMIT_BYTES, bytes * COMMIT_PART);
+    if (this.#running === undefined && bytes - this.#committedBytes >= due) {
+      this.#committedBytes = bytes;
+      this.#running = this.#repository.contents
+        .flush({ signal: this.#signal })
+        .catch(() => {}) // it is tried again at the end of the upload, which fails then
+        .finally(() => {
+          this.#running = undefined;
+        });
+    }
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.#running;
+  }
 }
 
 function describeFailures(failures: readonly { path: string; message: string }[]): string {

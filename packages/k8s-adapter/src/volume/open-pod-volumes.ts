@@ -4,20 +4,15 @@ import type { BackupRun } from "../backup/action.ts";
 import type { KubeObject } from "../kube/kube-api.ts";
 import type { RestoreRun } from "../restore/action.ts";
 import type { Context } from "../server/context.ts";
-import type { RunLog } from "../server/run-log.ts";
 import { parseDuration } from "../velero/duration.ts";
 import { LABEL, labelValue } from "../velero/labels.ts";
-import {
-  type DataPathStatus,
-  type PodVolumeBackup,
-  type PodVolumeRestore,
-  VELERO,
-} from "../velero/resources.ts";
+import { type PodVolumeBackup, type PodVolumeRestore, VELERO } from "../velero/resources.ts";
 import { readyBackupRepository } from "./backup-repositories.ts";
 import { type EligibleVolume, eligibleVolumes } from "./eligible-volumes.ts";
 import { nodeOf, podFields, volumesOf } from "./pod-spec.ts";
 import type { PodVolumes } from "./pod-volumes.ts";
 import { isRestic } from "./restore-wait.ts";
+import { waitForCopies } from "./wait-for-copies.ts";
 
 /** File-system backup on the server's side: resources for the node-agents, and the wait for them (spec section 4). */
 export function openPodVolumes({ pollMs = 1000 }: { readonly pollMs?: number } = {}): PodVolumes {
@@ -67,7 +62,11 @@ class ServerPodVolumes implements PodVolumes {
       log.error("volumes are not backed up", { ...fields, error: errorMessage(error) });
       return { started: [], skipped: ineligible };
     }
-    const earlier = await this.#earlier(run, pod, { signal });
+    const earlier = await earlierOf<PodVolumeBackup>(context, "podVolumeBackups", {
+      labels: { [LABEL.backupUid]: backup.metadata.uid ?? "" },
+      pod,
+      signal,
+    });
     const started: PodVolumeBackup[] = [];
     for (const target of eligible) {
       const known = earlier.get(target.volume.name);
@@ -83,39 +82,15 @@ class ServerPodVolumes implements PodVolumes {
     return { started, skipped: ineligible };
   }
 
-  /** Those that a run of this backup which was cut off has begun for the pod. */
-  async #earlier(
-    { context, backup }: BackupRun,
-    pod: KubeObject,
-    { signal }: CallOptions,
-  ): Promise<Map<string, PodVolumeBackup>> {
-    const { items } = await context.kube.listAll(VELERO.podVolumeBackups, {
-      namespace: context.namespace,
-      labelSelector: `${LABEL.backupUid}=${backup.metadata.uid ?? ""}`,
-      signal,
-    });
-    const all = items as readonly PodVolumeBackup[]; // by their type
-    return new Map(
-      all
-        .filter(({ spec, status = {} }) => {
-          const isUseless =
-            status.phase === "Failed" || status.phase?.startsWith("Cancel") === true;
-          return spec.pod.uid === pod.metadata.uid && !isUseless;
-        })
-        .map((found) => [found.spec.volume, found]),
-    );
-  }
-
   async wait(
     { context, backup, log }: BackupRun,
     started: readonly PodVolumeBackup[],
     { signal }: CallOptions,
   ): Promise<readonly PodVolumeBackup[]> {
-    const timeoutMs = timeoutOf(backup, context);
-    return await this.#untilFinal(context, {
-      started,
+    return await waitForCopies(context, started, {
       type: "podVolumeBackups",
-      timeoutMs,
+      timeoutMs: timeoutOf(backup, context),
+      pollMs: this.#pollMs,
       log,
       signal,
     });
@@ -146,27 +121,31 @@ class ServerPodVolumes implements PodVolumes {
     if (copies.length === 0) {
       return;
     }
-    const location = backup.spec.storageLocation ?? context.settings.defaultStorageLocation;
-    const key = { volumeNamespace: sourceNamespace, location };
     try {
-      await readyBackupRepository(context, key, { signal });
-      const scheduled = await this.#scheduled(context, pod, { signal });
-      await requireNodeAgent(context, nodeOf(scheduled), { signal });
-      const started: PodVolumeRestore[] = [];
-      for (const copy of copies) {
-        const claim = volumes.get(copy.spec.volume)?.claim;
-        const resource = newPodVolumeRestore(run, scheduled, { copy, sourceNamespace, claim });
-        started.push(
-          (await context.kube.create(VELERO.podVolumeRestores, resource, {
-            signal,
-          })) as PodVolumeRestore, // by its type
-        );
+      const earlier = await earlierOf<PodVolumeRestore>(context, "podVolumeRestores", {
+        labels: { [LABEL.restoreUid]: restore.metadata.uid ?? "" },
+        pod,
+        signal,
+      });
+      const started = [...earlier.values()];
+      const missing = copies.filter(({ spec }) => !earlier.has(spec.volume));
+      if (missing.length > 0) {
+        const location = backup.spec.storageLocation ?? context.settings.defaultStorageLocation;
+        const key = { volumeNamespace: sourceNamespace, location };
+        await readyBackupRepository(context, key, { signal });
+        const scheduled = await this.#scheduled(context, pod, { signal });
+        await requireNodeAgent(context, nodeOf(scheduled), { signal });
+        for (const copy of missing) {
+          const claim = volumes.get(copy.spec.volume)?.claim;
+          const resource = newPodVolumeRestore(run, scheduled, { copy, sourceNamespace, claim });
+          const made = await context.kube.create(VELERO.podVolumeRestores, resource, { signal });
+          started.push(made as PodVolumeRestore); // by its type
+        }
       }
-      const timeoutMs = timeoutOf(restore, context);
-      await this.#untilFinal(context, {
-        started,
+      await waitForCopies(context, started, {
         type: "podVolumeRestores",
-        timeoutMs,
+        timeoutMs: timeoutOf(restore, context),
+        pollMs: this.#pollMs,
         log,
         signal,
       });
@@ -194,66 +173,36 @@ class ServerPodVolumes implements PodVolumes {
       await environment.sleep(this.#pollMs, { signal });
     }
   }
-
-  async #untilFinal<T extends PodVolumeBackup | PodVolumeRestore>(
-    { kube, namespace, environment }: Context,
-    {
-      started,
-      type,
-      timeoutMs,
-      log,
-      signal,
-    }: CallOptions & {
-      readonly started: readonly T[];
-      readonly type: "podVolumeBackups" | "podVolumeRestores";
-      readonly timeoutMs: number;
-      readonly log: RunLog;
-    },
-  ): Promise<readonly T[]> {
-    const deadlineMs = environment.nowMs() + timeoutMs;
-    const final: T[] = [];
-    for (const { metadata } of started) {
-      for (;;) {
-        const name = { namespace, name: metadata.name };
-        const found = (await kube.get(VELERO[type], name, { signal })) as T; // by its type
-        const isLate = environment.nowMs() >= deadlineMs;
-        if (isFinal(found.status) || isLate) {
-          logEnd(found, { log, isLate });
-          final.push(found);
-          break;
-        }
-        await environment.sleep(this.#pollMs, { signal });
-      }
-    }
-    return final;
-  }
-}
-
-export function isFinal(status: DataPathStatus | undefined): boolean {
-  const { phase = "New" } = status ?? {};
-  return phase === "Completed" || phase === "Failed" || phase === "Canceled";
-}
-
-function logEnd(
-  { metadata, spec, status }: PodVolumeBackup | PodVolumeRestore,
-  { log, isLate }: { readonly log: RunLog; readonly isLate: boolean },
-): void {
-  const { namespace, name } = spec.pod;
-  const fields = { resource: "pods", namespace, name, volume: spec.volume };
-  if (status?.phase === "Completed") {
-    log.info(`volume ${spec.volume} is done: ${metadata.name}`, fields);
-  } else {
-    const why = isFinal(status) || !isLate ? status?.message : "it was not done in time";
-    log.error(`volume ${spec.volume}: ${metadata.name} is ${status?.phase ?? "New"}`, {
-      ...fields,
-      error: why ?? "no reason is given",
-    });
-  }
 }
 
 function timeoutOf({ metadata }: KubeObject, { settings }: Context): number {
   return (
     parseDuration(metadata.annotations?.[TIMEOUT_ANNOTATION] ?? "") ?? settings.fsBackupTimeoutMs
+  );
+}
+
+/** Those for volumes of this pod that a run which was cut off has begun: they are not begun twice. */
+async function earlierOf<T extends PodVolumeBackup | PodVolumeRestore>(
+  { kube, namespace }: Context,
+  type: "podVolumeBackups" | "podVolumeRestores",
+  {
+    labels,
+    pod,
+    signal,
+  }: CallOptions & { readonly labels: Readonly<Record<string, string>>; readonly pod: KubeObject },
+): Promise<Map<string, T>> {
+  const labelSelector = Object.entries(labels)
+    .map(([key, value]) => `${key}=${value}`)
+    .join();
+  const { items } = await kube.listAll(VELERO[type], { namespace, labelSelector, signal });
+  const all = items as readonly T[]; // by their type
+  return new Map(
+    all
+      .filter(({ spec, status = {} }) => {
+        const isUseless = status.phase === "Failed" || status.phase?.startsWith("Cancel") === true;
+        return spec.pod.uid === pod.metadata.uid && !isUseless;
+      })
+      .map((found) => [found.spec.volume, found]),
   );
 }
 
