@@ -1,6 +1,7 @@
-import { createWriteStream } from "node:fs";
+import { createReadStream, createWriteStream, existsSync } from "node:fs";
 import { Readable, type Writable } from "node:stream";
 import { pipeline } from "node:stream/promises";
+import { fileURLToPath } from "node:url";
 import { createGunzip } from "node:zlib";
 import { type DownloadRequest, VELERO } from "../velero/resources.ts";
 import type { CliContext } from "./context.ts";
@@ -23,17 +24,28 @@ export interface DownloadOptions {
 /** Throws when the server does not answer within a minute, and when there is no such file. */
 export async function download(context: CliContext, options: DownloadOptions): Promise<void> {
   const { name, kind, unpack, file } = options;
-  const response = await fetch(await signedUrl(context, { kind, name }));
-  if (!response.ok || response.body === null) {
-    throw new Error(`the file of ${name} cannot be read: HTTP ${response.status}`);
-  }
-  const body = Readable.fromWeb(response.body);
+  const body = await open(name, await signedUrl(context, { kind, name }));
   const target: Writable =
     file === undefined ? process.stdout : createWriteStream(file, { flags: "wx", mode: 0o600 });
   const end = file !== undefined;
   await (unpack
     ? pipeline(body, createGunzip(), target, { end })
     : pipeline(body, target, { end }));
+}
+
+async function open(name: string, url: string): Promise<Readable> {
+  if (url.startsWith("file:")) {
+    const path = fileURLToPath(url);
+    if (!existsSync(path)) {
+      throw new Error(`the file of ${name} is not here: it is ${path} where the server runs`);
+    }
+    return createReadStream(path);
+  }
+  const response = await fetch(url);
+  if (!response.ok || response.body === null) {
+    throw new Error(`the file of ${name} cannot be read: HTTP ${response.status}`);
+  }
+  return Readable.fromWeb(response.body);
 }
 
 async function signedUrl(

@@ -1,7 +1,10 @@
-import { errorMessage } from "@varve/core";
+import { join } from "node:path";
+import { pathToFileURL } from "node:url";
+import { errorMessage, isVarveError } from "@varve/core";
 import type { CallOptions } from "@varve/core/blob";
 import { isKubeError } from "../kube/kube-api.ts";
 import { BACKUP_FILES, RESTORE_FILES } from "../location/backup-files.ts";
+import type { Location } from "../location/location.ts";
 import type { Context } from "../server/context.ts";
 import type { Controller } from "../server/controller.ts";
 import { formatTime, parseTime } from "../velero/duration.ts";
@@ -59,16 +62,19 @@ async function answer(
   if (file === undefined || locationName === undefined) {
     const message = `download request ${name}: there is no ${target.kind} of ${target.name}`;
     environment.log({ level: "warning", message });
+    await kube.mergePatch(
+      VELERO.downloadRequests,
+      { namespace, name },
+      { status: { phase: "Processed" } },
+      options,
+    );
     return;
   }
   await using location = await context.locations.open(locationName, options);
   const folder = `${location.prefix}${isOfRestore ? "restores" : "backups"}/${target.name}/`;
   let downloadURL: string;
   try {
-    downloadURL = await location.bucket.readUrl(folder + file, {
-      seconds: URL_SECONDS,
-      ...options,
-    });
+    downloadURL = await urlOf(location, folder + file, options);
   } catch (error) {
     options.signal?.throwIfAborted();
     const message = `download request ${name}: ${errorMessage(error)}`;
@@ -78,6 +84,23 @@ async function answer(
   const expiration = formatTime(environment.nowMs() + URL_SECONDS * 1000);
   const patch = { status: { phase: "Processed", downloadURL, expiration } };
   await kube.mergePatch(VELERO.downloadRequests, { namespace, name }, patch, options);
+}
+
+async function urlOf(
+  { bucket, resource }: Location,
+  file: string,
+  options: CallOptions,
+): Promise<string> {
+  try {
+    return await bucket.readUrl(file, { seconds: URL_SECONDS, ...options });
+  } catch (error) {
+    const { fspath } = resource.spec.config ?? {};
+    if (!isVarveError(error, "unsupported") || fspath === undefined) {
+      throw error;
+    }
+    // A folder has no links that end: who sees it reads the file itself.
+    return pathToFileURL(join(fspath, file)).href;
+  }
 }
 
 /** `undefined`: there is no such backup or restore. A restore lies where its backup does. */

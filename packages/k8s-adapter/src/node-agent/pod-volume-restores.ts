@@ -36,13 +36,18 @@ export function podVolumeRestores(parts: NodeAgentParts): ReturnType<typeof data
       if (node !== undefined && node !== nodeName) {
         return "no";
       }
-      const isWaiting = initContainerState(pod, RESTORE_WAIT) === "running";
-      return node === nodeName && isWaiting ? "yes" : "later";
+      const state = initContainerState(pod, RESTORE_WAIT);
+      const isReady = state === "running" || state === "succeeded";
+      return node === nodeName && isReady ? "yes" : "later";
     },
     async work(context, object, { signal, onProgress }) {
       const { spec } = object;
       requireKopia(spec.uploaderType);
       const pod = await getPod(context.kube, spec.pod, { signal });
+      if (initContainerState(pod, RESTORE_WAIT) === "succeeded") {
+        // It has seen that the volume is filled, by an agent that was cut off before it could say so. The pod runs now.
+        return { node: nodeName };
+      }
       const path = await locateTarget(context, pod, { volume: spec.volume, podsFolder, signal });
       await using location = await context.locations.open(spec.backupStorageLocation, { signal });
       await using repository = await openVolumeRepository(context, {
@@ -84,7 +89,8 @@ async function tidyMarker(
     if (nodeOf(pod) !== nodeName) {
       return "done";
     }
-    if (initContainerState(pod, RESTORE_WAIT) !== "terminated") {
+    const state = initContainerState(pod, RESTORE_WAIT);
+    if (state !== "succeeded" && state !== "failed") {
       return "later";
     }
     const { volume } = object.spec;

@@ -27,7 +27,11 @@ interface PodParts {
     readonly phase?: string;
     readonly initContainerStatuses?: readonly {
       readonly name: string;
-      readonly state?: Record<string, unknown>;
+      readonly state?: {
+        readonly running?: unknown;
+        readonly waiting?: unknown;
+        readonly terminated?: { readonly exitCode?: number };
+      };
     }[];
   };
 }
@@ -71,14 +75,16 @@ export function volumeMode(pod: KubeObject, volume: string): "Filesystem" | "Blo
 export function initContainerState(
   pod: KubeObject,
   name: string,
-): "waiting" | "running" | "terminated" | undefined {
+): "waiting" | "running" | "succeeded" | "failed" | undefined {
   const found = parts(pod).status?.initContainerStatuses?.find((status) => status.name === name);
-  for (const state of ["running", "terminated", "waiting"] as const) {
-    if (found?.state?.[state] !== undefined) {
-      return state;
-    }
+  const { running, terminated, waiting } = found?.state ?? {};
+  if (running !== undefined) {
+    return "running";
   }
-  return undefined;
+  if (terminated !== undefined) {
+    return terminated.exitCode === 0 ? "succeeded" : "failed";
+  }
+  return waiting === undefined ? undefined : "waiting";
 }
 
 /** What a log entry about a pod says of it. */
