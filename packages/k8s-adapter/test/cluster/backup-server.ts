@@ -22,10 +22,12 @@ import { runControllers } from "../../src/server/run-controllers.ts";
 import { type Backup, type BackupSpec, VELERO } from "../../src/velero/resources.ts";
 import { backupRepositoryController } from "../../src/volume/backup-repositories.ts";
 import { openPodVolumes } from "../../src/volume/open-pod-volumes.ts";
+import { createAccounts } from "./accounts.ts";
 
-/** A server that runs Backups against a real API server, in this process; its locations are directories. */
+/** A server that runs Backups against a real API server, in this process, with its own account; its locations are directories. */
 export interface BackupServer extends AsyncDisposable {
   readonly context: Context;
+  /** Of an administrator. */
   readonly kube: KubeApi;
   readonly namespace: string;
   /** Creates one and waits for its last phase. */
@@ -79,10 +81,12 @@ export async function startBackupServer(
   await addLocation("default", { default: true });
   await addLocation("second");
   await addLocation("frozen", { accessMode: "ReadOnly" });
+  const accounts = await createAccounts(namespace);
+  const own = openKubeApi(accounts.config("velero"), { environment });
   const context: Context = {
-    kube,
-    catalog: await openResourceCatalog(kube),
-    locations: openLocations(kube, { namespace, environment }),
+    kube: own,
+    catalog: await openResourceCatalog(own),
+    locations: openLocations(own, { namespace, environment }),
     namespace,
     environment,
     metrics: new Metrics(),
@@ -139,6 +143,8 @@ export async function startBackupServer(
     },
     async [Symbol.asyncDispose]() {
       await stop();
+      await accounts[Symbol.asyncDispose]();
+      own[Symbol.dispose]();
       kube[Symbol.dispose]();
       await rm(root, { recursive: true, force: true });
     },

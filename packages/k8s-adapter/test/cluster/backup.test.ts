@@ -1,7 +1,15 @@
+import { gunzipSync } from "node:zlib";
+import { parseBlobId } from "@varve/core";
+import type { BlobStore } from "@varve/core/blob";
 import { cluster, createNamespace, type Namespace } from "@varve/testenv/kube-cluster.ts";
 import { kubectl } from "@varve/testenv/kube.ts";
 import { afterAll, beforeAll, expect, test } from "vitest";
-import { VELERO } from "../../src/velero/resources.ts";
+import type { BackupAction } from "../../src/backup/action.ts";
+import type { ItemOperation } from "../../src/backup/item-operations.ts";
+import { decodeJson } from "../../src/kube/go-json.ts";
+import { CONFIG_MAPS } from "../../src/kube/core-types.ts";
+import { groupResource } from "../../src/kube/resource-catalog.ts";
+import { type Backup, VELERO } from "../../src/velero/resources.ts";
 import {
   apply,
   type BackupServer,
@@ -17,12 +25,32 @@ let own: Namespace;
 let server: BackupServer;
 beforeAll(async () => {
   own = await createNamespace("backup-server");
-  server = await startBackupServer(cluster, { namespace: own.name });
+  server = await startBackupServer(cluster, { namespace: own.name, actions: [slowAction] });
 });
 afterAll(async () => {
   await server?.[Symbol.asyncDispose]();
   await own?.[Symbol.asyncDispose]();
 });
+
+const ended = new Set<string>();
+const canceled: string[] = [];
+/** Goes on, for ConfigMaps that are labelled, until the test says that it has ended. */
+const slowAction: BackupAction = {
+  name: "example/slow",
+  appliesTo: (type) => groupResource(type) === "configmaps",
+  async execute({ finalizing }, { object }) {
+    const { name, namespace, labels } = object.metadata;
+    if (labels?.["slow"] === undefined || finalizing === true) {
+      return { object };
+    }
+    const item = { groupResource: "configmaps", namespace, name };
+    return { object, operation: { id: name, postItems: [item] } };
+  },
+  progress: async (_run, id) => ({ completed: ended.has(id), nCompleted: 1, nTotal: 2 }),
+  cancel: async (_run, id) => {
+    canceled.push(id);
+  },
+};
 
 /** Names of ConfigMaps in the archive: `namespace/name`. */
 async function configMaps(backup: string, location?: string): Promise<string[]> {
@@ -205,3 +233,50 @@ test("orderedResources are stored first, in their order; what is missing is a wa
     .map((path) => path.replace(/.*\/(.*)\.json/, "$1"));
   expect(stored).toEqual(["c", "a", "b", "kube-root-ca.crt"]);
 });
+
+test("operations go on after a restart, are canceled when they are late, and what they changed is stored", async () => {
+  await using namespace = await createNamespace("slow");
+  const labels = { slow: "yes" };
+  const maps = ["done", "late"].map((name) => configMap(namespace.name, name, labels));
+  await apply(cluster, ...maps);
+  await server.create("slow", {
+    includedNamespaces: [namespace.name],
+    itemOperationTimeout: "6s",
+  });
+  const phase = async (): Promise<string | undefined> => {
+    const where = { namespace: own.name, name: "slow" };
+    const { status } = (await server.kube.get(VELERO.backups, where)) as Backup;
+    return status?.phase;
+  };
+  while ((await phase()) !== "WaitingForPluginOperations") {
+    await server.context.environment.sleep(50);
+  }
+  await server.restart();
+  const where = { namespace: namespace.name, name: "done" };
+  await server.kube.mergePatch(CONFIG_MAPS, where, { data: { a: "changed" } });
+  ended.add("done");
+  const { status } = await server.finished("slow");
+  expect(status).toMatchObject({
+    phase: "PartiallyFailed",
+    backupItemOperationsAttempted: 2,
+    backupItemOperationsCompleted: 1,
+    backupItemOperationsFailed: 1,
+  });
+  expect(canceled).toEqual(["late"]);
+  const store = server.files("slow");
+  const { tar, json } = await readBackup(store, "slow");
+  expect(json.status).toEqual(status);
+  const stored = tar.get(`resources/configmaps/namespaces/${namespace.name}/done.json`) ?? "";
+  expect(decodeJson(stored)).toMatchObject({ data: { a: "changed" } });
+  const operations = await readOperations(store, "slow");
+  expect(operations.map(({ spec, status }) => [spec.operationID, status.phase])).toEqual([
+    ["done", "Completed"],
+    ["late", "Failed"],
+  ]);
+  expect(operations[1]?.status.error).toContain("was not done in 6s");
+});
+
+async function readOperations(store: BlobStore, name: string): Promise<ItemOperation[]> {
+  const file = await store.get(parseBlobId(`${name}-itemoperations.json.gz`));
+  return JSON.parse(gunzipSync(file).toString("utf8")) as ItemOperation[]; // its own shape
+}

@@ -24,6 +24,18 @@ test("claims 1, 4, 5, 9, 44: an application with its volumes comes back, in its 
   await k("wait", "-n", namespace, "pod", "--all", "--for=condition=Ready", "--timeout=60s");
   await exec(namespace, "db", FILL);
   await exec(namespace, "web", "echo a page > /pages/one");
+  const owned = { apiVersion: "v1", kind: "ConfigMap", metadata: { name: "owned", namespace } };
+  await kubectl(
+    cluster,
+    ["apply", "--server-side", "--field-manager=gitops", "-f", "-"],
+    JSON.stringify({ ...owned, data: { replicas: "3" } }),
+  );
+  const fields = async (): Promise<string> =>
+    await k(
+      ...["get", "-n", namespace, "configmap/owned", "-o", "jsonpath={.metadata.managedFields}"],
+    );
+  const ownedBefore = await fields();
+  expect(ownedBefore).toContain("gitops");
   const before = await exec(namespace, "db", LOOK);
 
   const backup = await server.run(VELERO.backups, {
@@ -32,6 +44,10 @@ test("claims 1, 4, 5, 9, 44: an application with its volumes comes back, in its 
     spec: { includedNamespaces: [namespace], defaultVolumesToFsBackup: true },
   });
   expect(backup).toMatchObject({ status: { phase: "Completed" } });
+  // As the server's own account, which cannot delete what is the application's.
+  const account = `system:serviceaccount:${velero.name}:velero`;
+  const may = ["auth", "can-i", "delete", "configmaps", "-n", namespace, "--as", account];
+  await expect(k(...may)).rejects.toThrow(/ended with 1/);
 
   await k("delete", "namespace", namespace, "--wait=true", "--timeout=60s");
   const restored = await server.run(VELERO.restores, {
@@ -50,6 +66,8 @@ test("claims 1, 4, 5, 9, 44: an application with its volumes comes back, in its 
   );
   const settings = await k("get", "-n", namespace, "configmap/settings", "-o", "jsonpath={.data}");
   expect(JSON.parse(settings)).toEqual({ mode: '<fast> & "safe"' });
+  // Whoever applied it before owns the same fields; the labels are the restore's.
+  expect(JSON.parse(await fields())).toEqual(expect.arrayContaining(JSON.parse(ownedBefore)));
 
   await using other = await createNamespace("other");
   const mapped = await server.run(VELERO.restores, {

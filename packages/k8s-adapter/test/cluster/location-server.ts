@@ -16,10 +16,12 @@ import { type Context, DEFAULT_SETTINGS, type Settings } from "../../src/server/
 import type { Controller } from "../../src/server/controller.ts";
 import { Metrics } from "../../src/server/metrics.ts";
 import { runControllers } from "../../src/server/run-controllers.ts";
+import { createAccounts } from "./accounts.ts";
 
-/** Some controllers in this process, in a namespace of their own of the real API server. */
+/** Some controllers in this process, in a namespace of their own of the real API server, with the server's own account. */
 export interface LocationServer extends AsyncDisposable {
   readonly context: Context;
+  /** Of an administrator. */
   readonly kube: KubeApi;
   readonly namespace: string;
   create(type: ResourceRef, name: string, content: object): Promise<KubeObject>;
@@ -57,10 +59,12 @@ export async function startLocationServer(
   const config = new KubeConfig();
   config.loadFromString(cluster.kubeconfig);
   const kube = openKubeApi(config, { environment });
-  const locations = openLocations(kube, { namespace, environment });
+  const accounts = await createAccounts(namespace);
+  const own = openKubeApi(accounts.config("velero"), { environment });
+  const locations = openLocations(own, { namespace, environment });
   const context: Context = {
-    kube,
-    catalog: await openResourceCatalog(kube),
+    kube: own,
+    catalog: await openResourceCatalog(own),
     locations,
     namespace,
     environment,
@@ -112,7 +116,9 @@ export async function startLocationServer(
     async [Symbol.asyncDispose]() {
       await stop();
       await locations[Symbol.asyncDispose]();
+      own[Symbol.dispose]();
       kube[Symbol.dispose]();
+      await accounts[Symbol.asyncDispose]();
       await owned[Symbol.asyncDispose]();
     },
   };

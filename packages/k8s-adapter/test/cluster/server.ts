@@ -8,8 +8,12 @@ import type { KubeApi, KubeObject, ResourceRef } from "../../src/kube/kube-api.t
 import { openKubeApi } from "../../src/kube/kube-client.ts";
 import { runNodeAgentProcess, runServer, type ServerOptions } from "../../src/server/run-server.ts";
 import type { Settings } from "../../src/server/context.ts";
+import { type Accounts, createAccounts } from "./accounts.ts";
 
-/** The whole adapter against the shared cluster: server and node-agent in this process, their bucket on versitygw. */
+/**
+ * The whole adapter against the shared cluster: server and node-agent in this process, each with its own service account
+ * and the roles of the manifests, their bucket on versitygw.
+ */
 
 const crds = fileURLToPath(new URL("../../crds", import.meta.url));
 const BUCKET = "backups";
@@ -26,6 +30,8 @@ export interface TestServer extends AsyncDisposable {
   readonly namespace: string;
   readonly s3: VersitygwServer;
   readonly bucket: string;
+  /** Of the server and the agent. */
+  readonly accounts: Accounts;
   /** Creates an object of Velero's and gives it in its last phase. */
   run(type: ResourceRef, object: NamedObject): Promise<KubeObject>;
   ended(type: ResourceRef, name: string): Promise<KubeObject>;
@@ -66,6 +72,7 @@ export async function startTestServer({
   const s3 = await startVersitygw();
   await s3.createBucket(BUCKET);
   await applyLocation({ namespace, s3, fspath });
+  const accounts = await createAccounts(namespace);
   const environment = systemEnvironment();
   const kubeConfig = new KubeConfig();
   kubeConfig.loadFromString(cluster.kubeconfig);
@@ -75,7 +82,6 @@ export async function startTestServer({
   ): { readonly stop: AbortController; readonly running: Promise<unknown> } => {
     const stop = new AbortController();
     const options = {
-      kubeConfig,
       namespace,
       environment,
       signal: stop.signal,
@@ -92,8 +98,14 @@ export async function startTestServer({
       return { stop, running: Promise.resolve() };
     }
     const running = Promise.all([
-      runServer({ ...options, pollMs: 100, ...added }),
-      runNodeAgentProcess({ ...options, nodeName, podsFolder, agent }),
+      runServer({ ...options, kubeConfig: accounts.config("velero"), pollMs: 100, ...added }),
+      runNodeAgentProcess({
+        ...options,
+        kubeConfig: accounts.config("node-agent"),
+        nodeName,
+        podsFolder,
+        agent,
+      }),
     ]);
     return { stop, running };
   };
@@ -119,6 +131,7 @@ export async function startTestServer({
     namespace,
     s3,
     bucket: BUCKET,
+    accounts,
     ended,
     async run(type, object) {
       const { name } = object.metadata;
@@ -133,6 +146,7 @@ export async function startTestServer({
     },
     async [Symbol.asyncDispose]() {
       await stop();
+      await accounts[Symbol.asyncDispose]();
       kube[Symbol.dispose]();
       await s3.stop();
     },
@@ -146,7 +160,7 @@ export async function locationAvailable(namespace: string): Promise<void> {
 }
 
 /** As `varve-k8s restore-wait` does it, for an image that has a shell only; the Restore's UID is `$0`. */
-const WAIT_COMMAND = [
+export const WAIT_COMMAND: readonly string[] = [
   "sh",
   "-c",
   'for v in /restores/*; do while [ ! -e "$v/.velero/$0" ]; do sleep 0.2; done; done',
