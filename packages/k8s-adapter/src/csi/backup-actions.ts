@@ -15,6 +15,7 @@ import { formatTime } from "../velero/duration.ts";
 import { LABEL, labelValue } from "../velero/labels.ts";
 import { parseQuantity } from "../velero/quantity.ts";
 import {
+  begunDataUpload,
   cancelDataUpload,
   dataUploadProgress,
   movedVolumeInfos,
@@ -81,6 +82,10 @@ function claimAction(pollMs: number): BackupAction {
         return { object };
       }
       const isMoved = run.backup.spec.snapshotMoveData === true;
+      const begun = isMoved ? await begunDataUpload(run, claim, { signal }) : undefined;
+      if (begun !== undefined) {
+        return { object, operation: begun };
+      }
       const state = stateOf(run);
       state.attempted += isMoved ? 0 : 1;
       let taken: TakenSnapshot;

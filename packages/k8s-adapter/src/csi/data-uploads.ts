@@ -2,6 +2,7 @@ import { CLAIMS, VOLUMES } from "../kube/core-types.ts";
 import type { CallOptions } from "@varve/core";
 import type { BackupRun, OperationProgress, StartedOperation } from "../backup/action.ts";
 import { pvInfo, type VolumeInfo } from "../backup/volume-info.ts";
+import type { KubeObject } from "../kube/kube-api.ts";
 import type { Context } from "../server/context.ts";
 import { formatDuration, durationMs } from "../velero/duration.ts";
 import { LABEL, labelValue } from "../velero/labels.ts";
@@ -15,6 +16,20 @@ import { removeSnapshot, type TakenSnapshot } from "./volume-snapshots.ts";
 
 export const DATA_UPLOAD_NAME = "velero.io/data-upload-name";
 
+/**
+ * What a run that was cut off has begun for the claim; annotates it. To be asked before a snapshot is taken: by then the
+ * first one may be moved, and nobody would delete a second.
+ */
+export async function begunDataUpload(
+  run: BackupRun,
+  claim: Claim,
+  options: CallOptions,
+): Promise<StartedOperation | undefined> {
+  const id = operationId(run, claim);
+  const found = await findDataUpload(run.context, id, options);
+  return found && operationOf(found, claim, id);
+}
+
 /** Annotates the claim. What cannot be begun leaves no snapshot. */
 export async function startDataUpload(
   run: BackupRun,
@@ -22,30 +37,32 @@ export async function startDataUpload(
   { claim, signal }: CallOptions & { readonly claim: Claim },
 ): Promise<StartedOperation> {
   const { context, backup } = run;
-  const { namespace } = context;
-  const id = labelValue(`du-${backup.metadata.uid ?? ""}.${claim.metadata.uid ?? ""}`);
+  const id = operationId(run, claim);
   try {
     const location = backup.spec.storageLocation ?? context.settings.defaultStorageLocation;
     const volumeNamespace = claim.metadata.namespace ?? "";
     await readyBackupRepository(context, { volumeNamespace, location }, { signal });
-    const made =
-      (await findDataUpload(context, id, { signal })) ??
-      (await context.kube.create(
-        VELERO.dataUploads,
-        newDataUpload(run, taken, { claim, id, location }),
-        { signal },
-      ));
-    const { name } = made.metadata;
-    claim.metadata.annotations = {
-      ...claim.metadata.annotations,
-      [DATA_UPLOAD_NAME]: `${namespace}/${name}`,
-    };
-    return { id, postItems: [{ groupResource: "datauploads.velero.io", namespace, name }] };
+    const upload = newDataUpload(run, taken, { claim, id, location });
+    const made = await context.kube.create(VELERO.dataUploads, upload, { signal });
+    return operationOf(made, claim, id);
   } catch (error) {
     signal?.throwIfAborted();
     await removeSnapshot(context, taken.snapshot.metadata, { deletionPolicy: "Delete", signal });
     throw error;
   }
+}
+
+function operationId({ backup }: BackupRun, { metadata }: Claim): string {
+  return labelValue(`du-${backup.metadata.uid ?? ""}.${metadata.uid ?? ""}`);
+}
+
+function operationOf({ metadata }: KubeObject, claim: Claim, id: string): StartedOperation {
+  const { namespace = "", name } = metadata;
+  claim.metadata.annotations = {
+    ...claim.metadata.annotations,
+    [DATA_UPLOAD_NAME]: `${namespace}/${name}`,
+  };
+  return { id, postItems: [{ groupResource: "datauploads.velero.io", namespace, name }] };
 }
 
 function newDataUpload(

@@ -42,13 +42,15 @@ afterAll(async () => {
   rmSync(folder, { recursive: true, force: true });
 });
 
-const BYTES = 48 * 2 ** 20;
+const BYTES = 80 * 2 ** 20;
+/** What is uploaded again at most: two packs, which were on their way. Of gigabytes it is less than 2 %. */
+const AGAIN_BYTES = 42 * 2 ** 20;
 const exec = async (namespace: string, script: string): Promise<string> =>
   await kubectl(cluster, ["exec", "-n", namespace, "p", "-c", "main", "--", "sh", "-c", script]);
 const fill = async (namespace: string): Promise<string> =>
   await exec(
     namespace,
-    "for i in $(seq 24); do dd if=/dev/urandom of=/data/$i bs=1M count=2 2>/dev/null; done",
+    "for i in $(seq 40); do dd if=/dev/urandom of=/data/$i bs=1M count=2 2>/dev/null; done",
   );
 const look = async (namespace: string): Promise<string> =>
   await exec(namespace, "cd /data && find . -type f | sort | xargs md5sum");
@@ -112,7 +114,7 @@ test("a server and an agent that are killed at any phase of a backup or restore 
       const [volume] = await all<PodVolumeBackup>(VELERO.podVolumeBackups, moment);
       const isCopied = phaseOf(volume) === "Completed";
       return {
-        copying: isCopied || bytesOf(volume) > BYTES / 2,
+        copying: isCopied || bytesOf(volume) > (BYTES * 3) / 4,
         begun: !["", "New", "Queued", "ReadyToStart"].includes(phase),
         copied: isCopied,
       }[moment];
@@ -123,8 +125,7 @@ test("a server and an agent that are killed at any phase of a backup or restore 
     const volumes = await all(VELERO.podVolumeBackups, moment);
     expect(volumes.map(phaseOf)).toEqual(["Completed"]);
   }
-  // All of it is stored once, but for the pack that was on its way.
-  expect(storedBytes(app.name)).toBeLessThan(BYTES * 1.02 + 20 * 2 ** 20);
+  expect(storedBytes(app.name)).toBeLessThan(BYTES * 1.02 + AGAIN_BYTES);
 
   await using target = await createNamespace("app-restored");
   const back = { backupName: "copied", namespaceMapping: { [app.name]: target.name } };
@@ -179,7 +180,7 @@ test("a server and agents that are killed while data is moved, on a lost node to
   await until(async () => (await upload("killed-move"))?.status?.acceptedByNode === "lost");
   const reached: readonly (() => Promise<boolean>)[] = [
     async () =>
-      bytesOf(await upload("killed-move")) > BYTES / 2 ||
+      bytesOf(await upload("killed-move")) > (BYTES * 3) / 4 ||
       phaseOf(await upload("killed-move")) === "Completed",
   ];
   await processes.restart();
@@ -192,7 +193,7 @@ test("a server and agents that are killed while data is moved, on a lost node to
   });
   expect((await all(VELERO.dataUploads, "killed-move")).map(phaseOf)).toEqual(["Completed"]);
   await until(async () => await nothingLeft());
-  expect(storedBytes(app.name)).toBeLessThan(BYTES * 1.02 + 20 * 2 ** 20);
+  expect(storedBytes(app.name)).toBeLessThan(BYTES * 1.02 + AGAIN_BYTES);
 
   await using target = await createNamespace("moved-back");
   const back = { backupName: "killed-move", namespaceMapping: { [app.name]: target.name } };
