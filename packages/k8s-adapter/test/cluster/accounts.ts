@@ -1,8 +1,7 @@
 import { readFile } from "node:fs/promises";
 import { fileURLToPath } from "node:url";
 import { KubeConfig } from "@kubernetes/client-node";
-import { cluster } from "@varve/testenv/kube-cluster.ts";
-import { kubectl } from "@varve/testenv/kube.ts";
+import { type KubeAccess, kubectl } from "@varve/testenv/kube.ts";
 import { parseAllDocuments } from "yaml";
 
 /** The service accounts and roles of the manifests in a namespace of a test: what they lack fails it. */
@@ -18,7 +17,7 @@ interface Manifest {
   readonly subjects?: { namespace: string }[];
 }
 
-export async function createAccounts(namespace: string): Promise<Accounts> {
+export async function createAccounts(cluster: KubeAccess, namespace: string): Promise<Accounts> {
   const manifests: Manifest[] = [];
   for (const name of ["server", "node-agent"]) {
     const file = fileURLToPath(new URL(`../../deploy/rbac-${name}.yaml`, import.meta.url));

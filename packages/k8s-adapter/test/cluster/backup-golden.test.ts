@@ -49,7 +49,7 @@ beforeAll(async () => {
   await apply(kube, ...all.filter((object) => !isDefinition(object)));
   // As text: a number has more digits than ours keep.
   await k("apply", "-f", join(golden.folder, "objects/custom-resources.yaml"));
-  server = await startBackupServer(kube, { namespace: "velero" });
+  server = await startBackupServer(kube, { namespace: "velero", account: false });
   const own = (await objects("velero-namespace.yaml")).filter(
     (object) => "kind" in object && object.kind === "ConfigMap",
   );

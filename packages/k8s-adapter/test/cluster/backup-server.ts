@@ -47,10 +47,13 @@ export async function startBackupServer(
     namespace,
     settings = {},
     actions = [],
+    account = true,
   }: {
     readonly namespace: string;
     readonly settings?: Partial<Settings>;
     readonly actions?: readonly BackupAction[];
+    /** False: it is whom `access` says. */
+    readonly account?: boolean;
   },
 ): Promise<BackupServer> {
   await kubectl(access, ["apply", "-k", crds]);
@@ -81,8 +84,8 @@ export async function startBackupServer(
   await addLocation("default", { default: true });
   await addLocation("second");
   await addLocation("frozen", { accessMode: "ReadOnly" });
-  const accounts = await createAccounts(namespace);
-  const own = openKubeApi(accounts.config("velero"), { environment });
+  const accounts = account ? await createAccounts(access, namespace) : undefined;
+  const own = openKubeApi(accounts?.config("velero") ?? config, { environment });
   const context: Context = {
     kube: own,
     catalog: await openResourceCatalog(own),
@@ -143,7 +146,7 @@ export async function startBackupServer(
     },
     async [Symbol.asyncDispose]() {
       await stop();
-      await accounts[Symbol.asyncDispose]();
+      await accounts?.[Symbol.asyncDispose]();
       own[Symbol.dispose]();
       kube[Symbol.dispose]();
       await rm(root, { recursive: true, force: true });

@@ -54,7 +54,7 @@ test("without the permission to list a type, it is an error of the backup and al
     users: config.users.map((each) => ({ ...each, user })),
   });
   const limited = { ...cluster, kubeconfig };
-  await using server = await startBackupServer(limited, { namespace: own.name });
+  await using server = await startBackupServer(limited, { namespace: own.name, account: false });
   const done = await server.run("denied", {
     includedNamespaces: [app.name],
     includedResources: ["configmaps", "services"],

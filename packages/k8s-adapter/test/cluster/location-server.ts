@@ -59,7 +59,7 @@ export async function startLocationServer(
   const config = new KubeConfig();
   config.loadFromString(cluster.kubeconfig);
   const kube = openKubeApi(config, { environment });
-  const accounts = await createAccounts(namespace);
+  const accounts = await createAccounts(cluster, namespace);
   const own = openKubeApi(accounts.config("velero"), { environment });
   const locations = openLocations(own, { namespace, environment });
   const context: Context = {

@@ -72,7 +72,7 @@ export async function startTestServer({
   const s3 = await startVersitygw();
   await s3.createBucket(BUCKET);
   await applyLocation({ namespace, s3, fspath });
-  const accounts = await createAccounts(namespace);
+  const accounts = await createAccounts(cluster, namespace);
   const environment = systemEnvironment();
   const kubeConfig = new KubeConfig();
   kubeConfig.loadFromString(cluster.kubeconfig);
