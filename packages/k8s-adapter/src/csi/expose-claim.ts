@@ -25,7 +25,11 @@ export async function exposeClaim(
   { holder, signal }: ExposeOptions,
 ): Promise<KubeObject | undefined> {
   const { kube } = context;
-  const target = await targetClaim(context, download, { signal });
+  const { namespace, pvc } = download.spec.targetVolume;
+  const target = await find<Claim>(kube, CLAIMS, { namespace, name: pvc }, { signal });
+  if (target === undefined) {
+    return undefined; // it is made after the download, by the next server if this one is killed between
+  }
   const { spec = {} } = target;
   if ((spec.volumeName ?? "") !== "") {
     holdKey(target); // with one, it was handed over by an agent that was lost then
