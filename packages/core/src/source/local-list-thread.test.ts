@@ -14,7 +14,7 @@ let folder = "";
 function ask(thread: ListThread, paths: readonly string[]): number[] {
   thread.saw(100_000);
   const ids = paths.map((path) => thread.ask(path, 4096) ?? 0);
-  thread.send();
+  thread.send({ now: true });
   return ids;
 }
 

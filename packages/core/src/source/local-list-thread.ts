@@ -5,6 +5,10 @@ import type { PackedListing } from "./packed-listing.ts";
 const LIMITS = { maxYoungGenerationSizeMb: 2 };
 /** Directories that are asked for and not walked yet. */
 const SLOTS = 256;
+/** Behind the slots: not 0 while the walk waits for a listing. */
+export const WAITING: number = SLOTS;
+/** While the thread has enough to do, so many are sent at once: waking it costs as much as a look at several files. */
+const SEND_AT_ONCE = 16;
 /** Sum of their sizes as files; a listing takes up to five times as much. */
 const MAX_ASKED_BYTES = 2 * 1024 * 1024;
 /** A thread takes as long to start as so many entries to look at. */
@@ -15,6 +19,12 @@ export interface ListRequest {
   readonly id: number;
   readonly slot: number;
   readonly path: string;
+}
+
+/** Nothing for what the walk has to look at by itself. */
+export interface FoundListing {
+  readonly id: number;
+  readonly listing: PackedListing | undefined;
 }
 
 interface Asked extends ListRequest {
@@ -30,10 +40,12 @@ interface Asked extends ListRequest {
  */
 export class ListThread implements Disposable {
   readonly #workerUrl: URL;
-  readonly #claims = new Int32Array(new SharedArrayBuffer(SLOTS * 4));
+  readonly #claims = new Int32Array(new SharedArrayBuffer((SLOTS + 1) * 4));
   readonly #freeSlots: number[] = Array.from({ length: SLOTS }, (_, slot) => slot);
   readonly #asked = new Map<number, Asked>();
   #unsent: ListRequest[] = [];
+  /** What the thread will come to last of all that was sent. */
+  #lastSent: ListRequest | undefined;
   #askedBytes = 0;
   #seen = 0;
   #worker: Worker | undefined;
@@ -73,13 +85,23 @@ export class ListThread implements Disposable {
     return id;
   }
 
-  /** Lets the thread have what was asked for: once for many, since a message costs as much as a look at several files. */
-  send(): void {
-    if (this.#unsent.length > 0 && !this.#isGone) {
+  /** Lets the thread have what was asked for: once for many, unless it will soon have nothing to do, or `now`. */
+  send({ now = false }: { readonly now?: boolean } = {}): void {
+    const count = this.#unsent.length;
+    if (count === 0 || (!now && count < SEND_AT_ONCE && this.#isBusy())) {
+      return;
+    }
+    if (!this.#isGone) {
       this.#worker ??= this.#start();
       this.#worker.postMessage(this.#unsent, []);
+      this.#lastSent = this.#unsent[0];
     }
     this.#unsent = [];
+  }
+
+  #isBusy(): boolean {
+    const last = this.#lastSent;
+    return last !== undefined && Atomics.load(this.#claims, last.slot) === last.id;
   }
 
   /** What the thread has found; nothing when the walk has to look for itself. With `wait`, also when the thread has not begun. */
@@ -92,7 +114,9 @@ export class ListThread implements Disposable {
       this.#forget(id);
       return undefined;
     }
+    Atomics.store(this.#claims, WAITING, 1);
     const listing = await asked.listing;
+    Atomics.store(this.#claims, WAITING, 0);
     this.#forget(id);
     return listing;
   }
@@ -118,8 +142,10 @@ export class ListThread implements Disposable {
       workerData: this.#claims.buffer,
     });
     worker.unref();
-    worker.on("message", ({ id, listing }: { id: number; listing?: PackedListing }) => {
-      this.#asked.get(id)?.resolve(listing);
+    worker.on("message", (found: readonly FoundListing[]) => {
+      for (const { id, listing } of found) {
+        this.#asked.get(id)?.resolve(listing);
+      }
     });
     worker.on("error", () => this.#giveUp());
     worker.on("exit", () => this.#giveUp());

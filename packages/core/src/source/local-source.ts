@@ -210,7 +210,7 @@ class LocalEntry implements SourceEntry {
     this.#asked = undefined; // a directory that is walked again is looked at again
     if (asked === undefined && isLarge) {
       asked = thread?.ask(path, this.#listingBytes);
-      thread?.send();
+      thread?.send({ now: true });
     }
     return asked === undefined ? undefined : await thread?.take(asked, { wait: isLarge });
   }
