@@ -79,13 +79,31 @@ export async function openCrypto(options: OpenCryptoOptions = {}): Promise<Crypt
   return createCrypto(options.providers ?? (await automaticProviders(options.hashes)));
 }
 
+/** {@link openCrypto} for those who begin by deriving a key: what hashes data is loaded meanwhile. */
+export async function openKeyCrypto(): Promise<Crypto> {
+  const node = await openNode();
+  if (node === undefined) {
+    return await openCrypto({ hashes: [] });
+  }
+  const first = createCrypto([node]);
+  let all = first;
+  return {
+    ...first,
+    hasher: (name, secret) => all.hasher(name, secret),
+    deriveKey: async (name, password, salt) => {
+      const key = first.deriveKey(name, password, salt);
+      key.catch(() => {}); // whoever waits below is told
+      all = await openCrypto({ hashes: [] });
+      return await key;
+    },
+  };
+}
+
 async function automaticProviders(
   hashes: readonly string[] | undefined,
 ): Promise<readonly CryptoProvider[]> {
   // The first two do not exist in a browser build, and WASM may be forbidden: noble is always there.
-  const node = await ifPresent(async () =>
-    (await import("./node-provider.ts")).createNodeProvider(),
-  );
+  const node = await openNode();
   const large = await openNative(undefined);
   const unknown = namesUnknownTo([large, node]);
   const wasmHashes = (hashes ?? HASH_NAMES).filter(isFasterInWasm);
@@ -115,6 +133,10 @@ function namesUnknownTo(providers: readonly (CryptoProvider | undefined)[]): rea
       providers.every((provider) => provider === undefined || !lookup(kind, name)(provider)),
     ),
   );
+}
+
+async function openNode(): Promise<CryptoProvider | undefined> {
+  return ifPresent(async () => (await import("./node-provider.ts")).createNodeProvider());
 }
 
 async function openNative(small: CryptoProvider | undefined): Promise<CryptoProvider | undefined> {

@@ -1,6 +1,6 @@
 import type { CallOptions } from "../base/environment.ts";
 import type { BlobStore } from "../blob/store.ts";
-import { openCrypto } from "../crypto/registry.ts";
+import { openKeyCrypto } from "../crypto/registry.ts";
 import type { RepositoryFormat } from "./format.ts";
 import { readFormat } from "./format-store.ts";
 
@@ -15,5 +15,5 @@ export async function readRepositoryFormat(
     readonly onDeriving?: (() => void) | undefined;
   },
 ): Promise<RepositoryFormat> {
-  return await readFormat(store, { ...options, crypto: await openCrypto({ hashes: [] }) });
+  return await readFormat(store, { ...options, crypto: await openKeyCrypto() });
 }
