@@ -156,7 +156,7 @@ test("a server and an agent that are killed at any phase of a backup or restore 
   const ended = await server.ended(VELERO.restores, "back");
   expect(ended).toMatchObject({ status: { phase: "Completed" } });
   expect((await restores()).map(phaseOf)).toEqual(["Completed"]);
-  expect(await cli("restore", "logs", "back")).toContain("msg=restored");
+  expect(await cli("restore", "logs", "back")).toContain('msg="restored"');
   await ready(target.name);
   expect(await look(target.name)).toBe(before);
   await until(async () => !(await exec(target.name, "ls -A /data")).includes(".velero"));
