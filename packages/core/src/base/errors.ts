@@ -20,6 +20,7 @@ export type ErrorCode =
   | "corrupt"
   | "read-only"
   | "not-owner"
+  | "over-plan"
   | "source-failed"
   | "target-failed"
   | "invalid-argument";

@@ -16,6 +16,8 @@ export type { FileSystemStoreOptions } from "./filesystem-store.ts";
 export { openFileSystemStore } from "./filesystem-store.ts";
 export type { LimitedStore, StoreLimits } from "./limit-store.ts";
 export { limitStore } from "./limit-store.ts";
+export type { Meter, RequestKind, Usage } from "./meter.ts";
+export { meteredStore } from "./meter.ts";
 export { createMemoryStore } from "./memory-store.ts";
 export { resolveRange } from "./range.ts";
 export { readOnlyStore } from "./read-only-store.ts";

@@ -6,6 +6,7 @@ export function passThrough(store: BlobStore): BlobStore {
     label: store.label,
     features: store.features,
     listsInOrder: store.listsInOrder,
+    meter: store.meter,
     parallelPuts: () => store.parallelPuts?.(),
     get: (id, options) => store.get(id, options),
     put: (id, parts, options) => store.put(id, parts, options),

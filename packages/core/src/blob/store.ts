@@ -1,5 +1,6 @@
 import type { CallOptions } from "../base/environment.ts";
 import { VarveError } from "../base/errors.ts";
+import type { Meter } from "./meter.ts";
 
 /**
  * A flat set of named, immutable byte strings: all that a repository asks of storage (spec §1). A store is
@@ -65,6 +66,8 @@ export interface BlobStore extends AsyncDisposable {
   readonly features: ReadonlySet<StoreFeature>;
   /** Lists come by ascending id, and what stands later was looked up later or at the same time. */
   readonly listsInOrder?: boolean | undefined;
+  /** Counts what is asked of the store, where somebody wants to know: see `meteredStore`. */
+  readonly meter?: Meter | undefined;
   /** Puts at the same time that pay as things are; left out, or `undefined`, where that is not known. */
   parallelPuts?(): number | undefined;
   /** The whole blob or exactly the range; the result is the caller's. Throws `blob-not-found`, `range-invalid`. */
