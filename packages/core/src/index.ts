@@ -22,6 +22,8 @@ export type { LimitedStore, StoreLimits } from "./blob/limit-store.ts";
 export { adaptiveStore } from "./blob/adaptive-store.ts";
 export { limitStore } from "./blob/limit-store.ts";
 export { createMemoryStore } from "./blob/memory-store.ts";
+export type { Meter, RequestKind, Usage } from "./blob/meter.ts";
+export { meteredStore } from "./blob/meter.ts";
 export { readOnlyStore } from "./blob/read-only-store.ts";
 export { retryStore, withRetries } from "./blob/retry-store.ts";
 export type { DamagedBlob } from "./blob/damaged-blob.ts";
@@ -201,7 +203,19 @@ export {
 export type { MaintenanceStatus } from "./maintenance/status.ts";
 export { maintenanceStatus } from "./maintenance/status.ts";
 export { maintain } from "./maintenance/local-maintain.ts";
-export type { MaintenanceOptions, MaintenanceReport, TaskReport } from "./maintenance/run.ts";
+export type { MaintenanceOptions, MaintenanceReport } from "./maintenance/run.ts";
+export type { TaskReport } from "./maintenance/task-log.ts";
+export type { PlanOptions } from "./maintenance/plan.ts";
+export { planMaintenance } from "./maintenance/plan.ts";
+export type {
+  MaintenancePlan,
+  PlanFigures,
+  PlanStep,
+  PlanTiming,
+} from "./maintenance/plan-file.ts";
+export { parseMaintenancePlan } from "./maintenance/plan-file.ts";
+export type { PlanLimits, Prices } from "./maintenance/prices.ts";
+export { parsePrices, S3_PRICES } from "./maintenance/prices.ts";
 export type { FreedSpace } from "./maintenance/what-if.ts";
 export { predictFreedSpace } from "./maintenance/what-if.ts";
 export type { Safety } from "./maintenance/safety.ts";

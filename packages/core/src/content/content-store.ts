@@ -22,6 +22,11 @@ export interface RewriteFailure {
   readonly error: unknown;
 }
 
+export interface RewriteOptions extends CallOptions {
+  /** What storage gives is taken for the contents, unchecked: it only counts requests. Default false. */
+  readonly isRehearsal?: boolean | undefined;
+}
+
 /** What a session did; grows monotonically until the store is closed. */
 export interface ContentStats {
   /** Contents claimed that were stored already, and their plain bytes where known. */
@@ -117,7 +122,10 @@ export interface ContentStore {
    * Copies contents that lie close together in one pack into open packs as they are, deleted ones included, each checked against its
    * id; those that are damaged stay where they are. The old pack stays, too. Throws `blob-not-found`, `range-invalid`.
    */
-  rewrite(infos: readonly ContentInfo[], options?: CallOptions): Promise<readonly RewriteFailure[]>;
+  rewrite(
+    infos: readonly ContentInfo[],
+    options?: RewriteOptions,
+  ): Promise<readonly RewriteFailure[]>;
   /**
    * The commit point: waits for every claim made before, stores packs, then the index, then removes the session marker
    * (spec §0). Claims made meanwhile belong to the next session. After a failed index write or an abort it may be called

@@ -29,7 +29,13 @@ import type { ContentInfo } from "../index/content-info.ts";
 import { shardIndex } from "../index/index-writer.ts";
 import { Claims } from "./claims.ts";
 import { ContentReader, isMissingPack } from "./content-reader.ts";
-import type { ContentStats, ContentStore, RewriteFailure, IndexView } from "./content-store.ts";
+import type {
+  ContentStats,
+  ContentStore,
+  IndexView,
+  RewriteFailure,
+  RewriteOptions,
+} from "./content-store.ts";
 import { PackWriter, type WriteSession } from "./pack-writer.ts";
 import { Relocator } from "./relocator.ts";
 import { type PlainContent, roomFor, sealContents } from "./seal-content.ts";
@@ -279,7 +285,7 @@ class PackContentStore implements OpenContentStore {
 
   async rewrite(
     infos: readonly ContentInfo[],
-    options: CallOptions = {},
+    options: RewriteOptions = {},
   ): Promise<readonly RewriteFailure[]> {
     this.#requireWritable();
     return await this.#relocator.rewrite(infos, options);

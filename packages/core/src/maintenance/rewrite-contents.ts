@@ -1,7 +1,8 @@
 import { BitSet } from "../base/bit-set.ts";
 import { forEachLimit } from "../base/concurrency.ts";
 import type { CallOptions } from "../base/environment.ts";
-import { errorMessage, isVarveError } from "../base/errors.ts";
+import { errorMessage, isVarveError, VarveError } from "../base/errors.ts";
+import { NO_USAGE, type Usage } from "../blob/meter.ts";
 import type { BlobId } from "../blob/store.ts";
 import { type PackRange, planRanges } from "../content/bulk-reader.ts";
 import type { RewriteFailure } from "../content/content-store.ts";
@@ -9,6 +10,7 @@ import { packKindOf, type PackKind } from "../content/pack-builder.ts";
 import type { ContentInfo } from "../index/content-info.ts";
 import type { Repository } from "../repository/repository.ts";
 import { byPack } from "../verify/packs.ts";
+import type { Allowance } from "./allowance.ts";
 import { SHORT_PACK_SHARE } from "./safety.ts";
 
 /**
@@ -35,16 +37,29 @@ export interface ShortPackOptions {
   readonly kind?: PackKind | undefined;
 }
 
-/** Moves what {@link contentsOfShortPacks} has found, and flushes. */
+export interface RewriteOptions extends CallOptions {
+  /** Ends it early, with all that was moved so far made good. */
+  readonly allowance?: Allowance | undefined;
+  /** What is read are no contents, and is moved all the same. */
+  readonly isRehearsal?: boolean | undefined;
+}
+
+/** Moves what {@link contentsOfShortPacks} has found, and flushes. Throws `over-plan` after that. */
 export async function rewriteContents(
   repository: Repository,
   refs: BitSet,
-  { signal }: CallOptions = {},
+  { allowance, isRehearsal, signal }: RewriteOptions = {},
 ): Promise<RewriteReport> {
   const report = { packs: new Set<BlobId>(), contents: 0, bytes: 0, failed: 0 };
   const limit = repository.memory.parallelReads;
+  const needs = new NeedsToEnd(repository);
+  let objection: string | undefined;
   const rewriteRange = async (range: PackRange): Promise<void> => {
-    const failures = await rewrite(repository, range.infos, { signal });
+    objection ??= allowance?.objection(needs.with(range));
+    if (objection !== undefined) {
+      return;
+    }
+    const failures = await rewrite(repository, range.infos, { isRehearsal, signal });
     report.packs.add(range.packBlobId);
     report.contents += range.infos.length - failures.length;
     report.failed += failures.length;
@@ -61,7 +76,36 @@ export async function rewriteContents(
     await forEachLimit(rangesOf(repository, refs, kind), { limit, signal }, rewriteRange);
     await repository.flush({ signal });
   }
+  if (objection !== undefined) {
+    throw new VarveError("over-plan", objection);
+  }
   return { ...report, packs: report.packs.size };
+}
+
+/** What is still to be asked of storage until everything that was begun is moved and in the index. */
+class NeedsToEnd {
+  readonly #repository: Repository;
+  readonly #writtenBefore: number;
+  #begunBytes = 0;
+
+  constructor(repository: Repository) {
+    this.#repository = repository;
+    this.#writtenBefore = repository.blobs.meter?.used.bytesWritten ?? 0;
+  }
+
+  /** With one range more. */
+  with({ infos, length }: PackRange): Usage {
+    const { blobs, format } = this.#repository;
+    for (const { packedLength } of infos) {
+      this.#begunBytes += packedLength;
+    }
+    const written = (blobs.meter?.used.bytesWritten ?? 0) - this.#writtenBefore;
+    const bytesWritten = Math.max(0, this.#begunBytes - written);
+    // Packs, a session marker, the index, the schedule; a look at the format.
+    const put = Math.ceil(bytesWritten / format.maxPackSize) + 3;
+    const requests = { ...NO_USAGE.requests, get: 2, put, delete: 1 };
+    return { requests, bytesRead: length, bytesWritten };
+  }
 }
 
 function* rangesOf(
@@ -79,7 +123,7 @@ function* rangesOf(
 async function rewrite(
   { contents }: Repository,
   infos: readonly ContentInfo[],
-  options: CallOptions,
+  options: CallOptions & { readonly isRehearsal: boolean | undefined },
 ): Promise<readonly RewriteFailure[]> {
   try {
     return await contents.rewrite(infos, options);

@@ -1,48 +1,32 @@
 import type { CallOptions } from "../base/environment.ts";
-import { errorMessage, VarveError } from "../base/errors.ts";
+import { isVarveError, VarveError } from "../base/errors.ts";
 import { RUNTIME_BYTES } from "../base/memory-plan.ts";
+import type { Usage } from "../blob/meter.ts";
 import { openCrypto } from "../crypto/registry.ts";
-import {
-  cleanUpMarkers,
-  advanceWatermark,
-  deleteSupersededIndexes,
-} from "../epoch/cleanup-epochs.ts";
-import {
-  advanceEpoch,
-  compactRange,
-  compactSingleEpoch,
-  type CompactOptions,
-} from "../epoch/compact-epochs.ts";
-import { cleanUpLegacyIndexes, compactLegacyIndexes } from "../epoch/compact-legacy.ts";
-import { rememberList } from "../blob/remember-list.ts";
+import type { CompactOptions } from "../epoch/compact-epochs.ts";
 import { keepFormatCopy } from "../format/format-copy.ts";
 import { retainingStore } from "../format/retaining-store.ts";
 import { createSealer } from "../format/sealer.ts";
 import { requireWholeIndex } from "../repository/damage.ts";
 import type { Repository } from "../repository/repository.ts";
-import { cleanUpLogs } from "./clean-up-logs.ts";
-import { deleteUnreferencedPacks } from "./delete-packs.ts";
-import { dropCutoffMs, dueMode, mayDeletePacks, mayRewrite } from "./due.ts";
-import { freeWithoutWriting } from "./emergency.ts";
-import { extendRetention } from "./extend-retention.ts";
+import { type Allowance, holdToPlan } from "./allowance.ts";
 import {
   clientName,
   getMaintenance,
   type MaintenanceParameters,
 } from "../repository/maintenance-parameters.ts";
-import { contentsOfShortPacks, rewriteContents } from "./rewrite-contents.ts";
-import { MAX_CLOCK_SKEW_MS, SAFETY, type Safety, type SafetyMargins } from "./safety.ts";
+import { dueMode } from "./due.ts";
+import type { MaintenancePlan } from "./plan-file.ts";
+import type { Rehearsal } from "./rehearsal-store.ts";
+import { SAFETY, type Safety } from "./safety.ts";
 import {
-  type MaintenanceSchedule,
   readSchedule,
-  RECORDED_LATER,
   type ScheduleDeps,
   type TaskName,
-  withRun,
-  writeSchedule,
 } from "./schedule.ts";
-import { collectSnapshotGarbage } from "./snapshot-gc.ts";
 import { maintenanceStatus } from "./status.ts";
+import { MaintenanceSteps } from "./steps.ts";
+import { TaskLog, type TaskReport } from "./task-log.ts";
 
 /**
  * Maintenance (behaviour §4): what keeps a repository small and quick in the years after the backup. One owner runs it, beside
@@ -59,16 +43,14 @@ export interface MaintenanceOptions extends CallOptions {
   readonly safety?: Safety | undefined;
   /** Also when somebody else is the owner. */
   readonly force?: boolean | undefined;
+  /**
+   * Use no more than this plan allows, since the repository was opened, which must have been with `meteredStore`. Its mode and
+   * safety count instead of those given. Before more would be asked of storage, the run ends, and the report says `stopped`; nor
+   * does the repository use more afterwards.
+   */
+  readonly plan?: MaintenancePlan | undefined;
   /** Called when a step begins. */
   readonly onTask?: ((task: TaskName) => void) | undefined;
-}
-
-export interface TaskReport {
-  readonly task: TaskName;
-  /** What the step counted; none when it was left out. */
-  readonly counts?: Readonly<Record<string, number>> | undefined;
-  /** Why it was left out. */
-  readonly skipped?: string | undefined;
 }
 
 export interface MaintenanceReport {
@@ -77,23 +59,67 @@ export interface MaintenanceReport {
   /** Nothing was done: another process of this machine is at it. */
   readonly busy?: true | undefined;
   readonly tasks: readonly TaskReport[];
+  /** Why not everything was done: a limit of the plan. Nothing is half done; the next run goes on. */
+  readonly stopped?: string | undefined;
+  /** What was asked of storage since the repository was opened, where its store has a meter. */
+  readonly usage?: Usage | undefined;
 }
 
 /**
  * Throws `not-owner`, `read-only`, `corrupt` while a part of the index cannot be read, `storage-failed` when clocks differ too
- * much, what a step throws, and the signal's reason.
+ * much, `invalid-argument` for a plan that is not for this repository, what a step throws, and the signal's reason.
  * Discards nothing that is pending: it is flushed with the rest.
  */
 export async function runMaintenance(
   repository: Repository,
   options: MaintenanceOptions = {},
 ): Promise<MaintenanceReport> {
-  const { signal, force = false, mode: asked = "auto" } = options;
+  return await maintainRepository(repository, options, undefined);
+}
+
+/** {@link runMaintenance}, for good or as a rehearsal. */
+export async function maintainRepository(
+  repository: Repository,
+  options: MaintenanceOptions,
+  rehearsal: Rehearsal | undefined,
+): Promise<MaintenanceReport> {
   if (repository.readOnly) {
     throw new VarveError("read-only", "the repository was opened read-only");
   }
-  if (asked === "auto" && !(await isDue(repository, options))) {
-    return { mode: "none", tasks: [] };
+  const { meter } = repository.blobs;
+  const allowance = options.plan && holdToPlan(repository, options.plan);
+  const report: MutableReport = { mode: "none", tasks: [] };
+  let stopped: string | undefined;
+  try {
+    await carryOut(repository, options, { allowance, rehearsal, report });
+  } catch (error) {
+    if (!isVarveError(error, "over-plan")) {
+      throw error;
+    }
+    stopped = `stopped ${error === meter?.refusal ? "at the beginning: " : ""}${error.message}`;
+  }
+  return { ...report, stopped, usage: meter?.used };
+}
+
+interface MutableReport {
+  mode: MaintenanceReport["mode"];
+  readonly tasks: TaskReport[];
+}
+
+async function carryOut(
+  repository: Repository,
+  options: MaintenanceOptions,
+  parts: {
+    readonly allowance: Allowance | undefined;
+    readonly rehearsal: Rehearsal | undefined;
+    readonly report: MutableReport;
+  },
+): Promise<void> {
+  const { plan, signal, force = false, onTask } = options;
+  const { mode: asked = "auto", safety = "full" } = plan ?? options;
+  const { allowance, rehearsal, report } = parts;
+  if (asked === "none" || (asked === "auto" && !(await isDue(repository, options)))) {
+    return;
   }
   const { format, environment } = repository;
   const crypto = await openCrypto({ hashes: [format.hash] });
@@ -112,31 +138,38 @@ export async function runMaintenance(
   }
   const mode = asked === "auto" ? dueMode(schedule, parameters, environment.nowMs()) : asked;
   if (mode === "none") {
-    return { mode, tasks: [] };
+    return;
   }
+  report.mode = mode;
   const sealer = createSealer(format, {
     crypto,
     randomBytes: (size) => environment.randomBytes(size),
   });
-  const run = new MaintenanceRun({
+  const { tasks } = report;
+  const onTaskEnd = rehearsal?.onStep;
+  const log = new TaskLog({ deps, schedule, tasks, signal, allowance, onTask, onTaskEnd });
+  const steps = new MaintenanceSteps({
     repository,
     parameters,
     deps,
     index: { store, sealer, format, environment, bound: compactionBound(repository) },
-    margins: SAFETY[options.safety ?? "full"],
-    schedule,
-    options,
+    margins: SAFETY[safety],
+    log,
+    signal,
+    allowance,
+    rehearsal,
   });
   if (mode === "emergency") {
-    await run.freeFirst();
+    await steps.freeFirst();
   }
-  await run.start(mode === "quick" ? "quick" : "full");
+  await steps.start(mode === "quick" ? "quick" : "full");
   if (mode === "full") {
     await keepFormatCopy(store, format.rawFormatBlob, { signal }); // Kopia may have changed the password
   }
-  await run[mode]();
-  await run.finish();
-  return { mode, tasks: run.tasks };
+  onTaskEnd?.("open");
+  await steps[mode]();
+  await log.finish();
+  onTaskEnd?.("close");
 }
 
 /** Nothing but the index is held while index blobs are merged. */
@@ -174,327 +207,5 @@ function requireOwner(
       "not-owner",
       `maintenance must be run by ${parameters.owner}, and this is ${me}`,
     );
-  }
-}
-
-interface RunParts {
-  readonly repository: Repository;
-  readonly parameters: MaintenanceParameters;
-  readonly deps: ScheduleDeps;
-  readonly index: CompactOptions;
-  readonly margins: SafetyMargins;
-  readonly schedule: MaintenanceSchedule;
-  readonly options: MaintenanceOptions;
-}
-
-class MaintenanceRun {
-  readonly tasks: TaskReport[] = [];
-  readonly #parts: RunParts;
-  readonly #signal: AbortSignal | undefined;
-  #schedule: MaintenanceSchedule;
-  /** For the steps on epochs, which come one after another. */
-  readonly #epochs: CompactOptions;
-  #isUnsaved = false;
-  /** By storage's clock. */
-  #startMs = 0;
-  /** Deleted entries from before are gone from storage. */
-  #droppedBeforeSeconds = 0;
-
-  constructor(parts: RunParts) {
-    this.#parts = parts;
-    this.#schedule = parts.schedule;
-    this.#signal = parts.options.signal;
-    this.#epochs = { ...parts.index, store: rememberList(parts.index.store, "x") };
-  }
-
-  /** Moves the next times on before anything is done, so that a step that crashes does not come back at once. */
-  async start(mode: "quick" | "full"): Promise<void> {
-    const { parameters, deps } = this.#parts;
-    const nowMs = deps.environment.nowMs();
-    const nextQuickMs = nowMs + parameters.quick.intervalMs;
-    const nextFullMs =
-      mode === "full" ? nowMs + parameters.full.intervalMs : this.#schedule.nextFullMs;
-    this.#schedule = { ...this.#schedule, nextFullMs, nextQuickMs };
-    const { mtimeMs } = await this.#save();
-    const skewMs = Math.abs(mtimeMs - deps.environment.nowMs());
-    if (skewMs > MAX_CLOCK_SKEW_MS) {
-      throw new VarveError(
-        "storage-failed",
-        `the clocks of storage and of this machine differ by ${Math.round(skewMs / 1000)} s: ages cannot be trusted, set them right`,
-      );
-    }
-    this.#startMs = mtimeMs;
-  }
-
-  async quick(): Promise<void> {
-    if (this.#parts.index.format.epochs.enabled) {
-      await this.#compactSingle();
-      await this.#advance();
-    } else {
-      await this.#rewrite("quick-rewrite-contents");
-      await this.#deletePacks("quick-delete-blobs");
-      await this.#compactLegacy();
-      await this.#cleanLogs();
-    }
-  }
-
-  /** Before the schedule is written, which takes space. */
-  async freeFirst(): Promise<void> {
-    const { repository, index, margins, parameters } = this.#parts;
-    const done = await freeWithoutWriting(repository, {
-      index,
-      margins,
-      schedule: this.#schedule,
-      logRetention: parameters.logRetention,
-      signal: this.#signal,
-    });
-    this.tasks.push(...done);
-  }
-
-  /** Rewriting is left out: what it moves takes space twice, for hours. */
-  async emergency(): Promise<void> {
-    await this.#collect();
-    await this.#drop();
-    await this.#deletePacks("full-delete-blobs");
-    await (this.#parts.index.format.epochs.enabled
-      ? this.#deleteSuperseded()
-      : this.#compactLegacy());
-    await this.#cleanLogs();
-  }
-
-  async full(): Promise<void> {
-    await this.#collect();
-    await this.#rewrite("full-rewrite-contents");
-    await this.#drop();
-    await this.#deletePacks("full-delete-blobs");
-    await this.#extendRetention();
-    if (this.#parts.index.format.epochs.enabled) {
-      await this.#compactSingle();
-      await this.#advance();
-      await this.#compactRange();
-      await this.#cleanMarkers();
-      await this.#deleteSuperseded();
-    } else {
-      await this.#compactLegacy();
-    }
-    await this.#cleanLogs();
-  }
-
-  async #collect(): Promise<void> {
-    const { repository, margins } = this.#parts;
-    const { minContentAgeMs } = margins;
-    await this.#task("snapshot-gc", async () => {
-      const found = await collectSnapshotGarbage(repository, {
-        startMs: this.#startMs,
-        minContentAgeMs,
-        signal: this.#signal,
-      });
-      return {
-        snapshots: found.snapshots,
-        inUse: found.inUse.count,
-        tooRecent: found.tooRecent.count,
-        markedDeleted: found.marked.count,
-        markedDeletedBytes: found.marked.bytes,
-        recovered: found.recovered.count,
-        missing: found.missing,
-      };
-    });
-  }
-
-  async #rewrite(task: "quick-rewrite-contents" | "full-rewrite-contents"): Promise<void> {
-    const { repository, margins } = this.#parts;
-    if (!mayRewrite(this.#schedule, margins)) {
-      this.#skip(task, "what the last rewrite left behind has not been deleted yet");
-      return;
-    }
-    const contents = contentsOfShortPacks(repository, {
-      startMs: this.#startMs,
-      minRewriteAgeMs: margins.minRewriteAgeMs,
-      kind: task === "quick-rewrite-contents" ? "q" : undefined,
-    });
-    if (contents.size === 0) {
-      // Not recorded, or deletion would wait for clients to see what has not changed.
-      this.#skip(task, "there are no short packs to be put together");
-      return;
-    }
-    await this.#task(task, async () => ({
-      ...(await rewriteContents(repository, contents, { signal: this.#signal })),
-    }));
-  }
-
-  async #drop(): Promise<void> {
-    const { index, margins, repository } = this.#parts;
-    const task = "full-drop-deleted-content";
-    const cutoffMs = dropCutoffMs(this.#schedule, { margins, nowMs: index.environment.nowMs() });
-    if (cutoffMs === undefined) {
-      this.#skip(task, "two collections with enough time between them have not been run yet");
-      return;
-    }
-    if (!index.format.epochs.enabled) {
-      // Watermarks include their second, and this is the first that is kept.
-      await this.#task(task, () => this.#dropLegacy(Math.floor(cutoffMs / 1000) + 1));
-      return;
-    }
-    await this.#task(task, async () => {
-      const watermark = Math.floor(cutoffMs / 1000);
-      const moved = await advanceWatermark(index, watermark, { signal: this.#signal });
-      await repository.refresh({ signal: this.#signal });
-      return { watermark, moved: moved ? 1 : 0 };
-    });
-  }
-
-  async #dropLegacy(dropBeforeSeconds: number): Promise<Readonly<Record<string, number>>> {
-    const { index, repository } = this.#parts;
-    const { maxPackSize } = repository.format;
-    const signal = this.#signal;
-    const done = await compactLegacyIndexes(index, { maxPackSize, dropBeforeSeconds, signal });
-    // No index has these entries any more; the one in memory, which only grows, still has.
-    this.#droppedBeforeSeconds = dropBeforeSeconds;
-    await repository.refresh({ signal });
-    return { blobs: done?.inputs.length ?? 0, dropped: done?.dropped ?? 0 };
-  }
-
-  async #compactLegacy(): Promise<void> {
-    const { index, repository, margins } = this.#parts;
-    const { maxPackSize } = repository.format;
-    const signal = this.#signal;
-    await this.#task("index-compaction", async () => {
-      const done = await compactLegacyIndexes(index, { maxPackSize, signal });
-      const deleted = await cleanUpLegacyIndexes(index, {
-        nowMs: this.#startMs,
-        settleMs: margins.indexSettleMs,
-        signal,
-      });
-      return { blobs: done?.inputs.length ?? 0, deletedBlobs: deleted.blobs };
-    });
-  }
-
-  async #deletePacks(task: "quick-delete-blobs" | "full-delete-blobs"): Promise<void> {
-    const { repository, margins, index } = this.#parts;
-    if (!mayDeletePacks(this.#schedule, { margins, nowMs: this.#startMs })) {
-      this.#skip(
-        task,
-        "contents were moved a short while ago, and clients may still read the old packs",
-      );
-      return;
-    }
-    await this.#task(task, async () => {
-      const { blobs, bytes, kept } = await deleteUnreferencedPacks(repository, {
-        startMs: this.#startMs,
-        margins,
-        sealer: index.sealer,
-        kinds: task === "quick-delete-blobs" ? ["q"] : undefined,
-        droppedBeforeSeconds: this.#droppedBeforeSeconds,
-        signal: this.#signal,
-      });
-      return { blobs, bytes, keptBlobs: kept.blobs, keptBytes: kept.bytes };
-    });
-  }
-
-  async #extendRetention(): Promise<void> {
-    const { repository, parameters } = this.#parts;
-    const { retention } = repository.format;
-    const task = "extend-blob-retention-time";
-    if (!parameters.extendObjectLocks || retention === undefined) {
-      this.#skip(task, "object locks are not extended in this repository");
-      return;
-    }
-    await this.#task(task, () => extendRetention(repository, retention, { signal: this.#signal }));
-  }
-
-  async #compactSingle(): Promise<void> {
-    await this.#task("compact-single-epoch", async () => {
-      const done = await compactSingleEpoch(this.#epochs, { signal: this.#signal });
-      return { epochs: done === undefined ? 0 : 1, blobs: done?.inputs.length ?? 0 };
-    });
-  }
-
-  async #advance(): Promise<void> {
-    await this.#task("advance-epoch", async () => {
-      const epoch = await advanceEpoch(this.#epochs, { signal: this.#signal });
-      return epoch === undefined ? { advanced: 0 } : { advanced: 1, epoch };
-    });
-  }
-
-  async #compactRange(): Promise<void> {
-    await this.#task("generate-epoch-range-index", async () => {
-      const done = await compactRange(this.#epochs, { signal: this.#signal });
-      const epochs = done === undefined ? 0 : done.last - done.first + 1;
-      return { epochs, blobs: done?.inputs.length ?? 0 };
-    });
-  }
-
-  async #cleanMarkers(): Promise<void> {
-    await this.#task("cleanup-epoch-markers", async () => {
-      const deleted = await cleanUpMarkers(this.#epochs, { signal: this.#signal });
-      return { blobs: deleted.length };
-    });
-  }
-
-  async #deleteSuperseded(): Promise<void> {
-    await this.#task("delete-superseded-epoch-indexes", async () => {
-      const deleted = await deleteSupersededIndexes(this.#epochs, { signal: this.#signal });
-      return { blobs: deleted.length };
-    });
-  }
-
-  async #cleanLogs(): Promise<void> {
-    const { repository, parameters } = this.#parts;
-    await this.#task("cleanup-logs", () =>
-      cleanUpLogs(repository.blobs, parameters.logRetention, {
-        startMs: this.#startMs,
-        signal: this.#signal,
-      }),
-    );
-  }
-
-  #skip(task: TaskName, skipped: string): void {
-    this.tasks.push({ task, skipped });
-  }
-
-  /** Runs a step and records it, also when it fails. */
-  async #task(
-    task: TaskName,
-    work: () => Promise<Readonly<Record<string, number>>>,
-  ): Promise<void> {
-    const { environment } = this.#parts.deps;
-    this.#signal?.throwIfAborted();
-    this.#parts.options.onTask?.(task);
-    const startMs = environment.nowMs();
-    try {
-      const counts = await work();
-      this.tasks.push({ task, counts });
-    } catch (error) {
-      const run = {
-        startMs,
-        endMs: environment.nowMs(),
-        success: false,
-        error: errorMessage(error),
-      };
-      this.#schedule = withRun(this.#schedule, task, run);
-      await this.#save().catch(() => {}); // the step's own failure is what must be seen
-      throw error;
-    }
-    this.#schedule = withRun(this.#schedule, task, {
-      startMs,
-      endMs: environment.nowMs(),
-      success: true,
-    });
-    this.#isUnsaved = true;
-    if (!RECORDED_LATER.has(task)) {
-      await this.#save();
-    }
-  }
-
-  /** Records what is not recorded yet. */
-  async finish(): Promise<void> {
-    if (this.#isUnsaved) {
-      await this.#save();
-    }
-  }
-
-  #save(): ReturnType<typeof writeSchedule> {
-    this.#isUnsaved = false;
-    return writeSchedule(this.#parts.deps, this.#schedule, { signal: this.#signal });
   }
 }
