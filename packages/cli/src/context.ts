@@ -33,11 +33,13 @@ export async function withRepository<T>(
     readonly work?: "maintenance";
     /** Left out, what the connection says. */
     readonly cache?: false;
+    /** The store has a meter. */
+    readonly metered?: boolean | undefined;
   },
   work: (repository: Repository, context: UnlockedContext) => Promise<T>,
 ): Promise<T> {
   const globals = globalOptions(command);
-  const { connection, password, format, ...unlocked } = await unlock(command);
+  const { connection, password, format, ...unlocked } = await unlock(command, options);
   const { environment } = unlocked;
   const readOnly = options.readOnly || connection.readOnly === true;
   await using store = unlocked.store;

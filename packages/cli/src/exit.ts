@@ -6,6 +6,8 @@ export const EXIT_OK = 0;
 export const EXIT_FAILED = 1;
 /** The command line could not be understood. */
 export const EXIT_USAGE = 2;
+/** Maintenance has stopped at a limit of its plan. */
+export const EXIT_OVER_PLAN = 3;
 
 /** One line on standard error: what went wrong, and the code that scripts can look for. */
 export function reportError(error: unknown): void {

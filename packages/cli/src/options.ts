@@ -45,6 +45,15 @@ export function parsePercent(text: string): number {
   return value;
 }
 
+/** `0.005`: a number of at least 0. */
+export function parseAmount(text: string): number {
+  const value = Number(text);
+  if (text.trim() === "" || !(value >= 0) || !Number.isFinite(value)) {
+    throw new InvalidArgumentError("not a number of at least 0");
+  }
+  return value;
+}
+
 const BYTE_UNITS: ReadonlyMap<string, number> = new Map(
   ["", "k", "m", "g", "t"].flatMap((prefix, power) => [
     [`${prefix}ib`, 1024 ** power],

@@ -3,6 +3,7 @@ import {
   type BlobStore,
   type LimitedStore,
   limitStore,
+  meteredStore,
   retryStore,
   type StoreLimits,
   VarveError,
@@ -47,15 +48,20 @@ export function findStorageType(name: string): StorageType | undefined {
  */
 export async function openStore(
   location: StorageLocation,
-  options: OpenStoreOptions & { readonly limits?: StoreLimits | undefined },
+  options: OpenStoreOptions & {
+    readonly limits?: StoreLimits | undefined;
+    /** Count what is asked of it, each attempt. */
+    readonly metered?: boolean | undefined;
+  },
 ): Promise<LimitedStore> {
-  const { environment, limits = {} } = options;
+  const { environment, limits = {}, metered = false } = options;
   const type = storageType(location.type);
   const { config } = withVariables(location);
   const open = (): Promise<BlobStore> => type.open(config, options);
   const what = `open ${type.describe(config)}`;
   const store = await withRetries(what, { environment, attempts: OPENING_ATTEMPTS }, open);
-  const asked = retryStore(adaptiveStore(store, { environment }), { environment });
+  const adaptive = adaptiveStore(store, { environment });
+  const asked = retryStore(metered ? meteredStore(adaptive) : adaptive, { environment });
   return limitStore(asked, { environment, limits });
 }
 

@@ -42,17 +42,24 @@ async function startIfKnown(
   onDeriving: () => void,
 ): Promise<Unlocking | undefined> {
   const password = await knownPassword(globals);
-  return password === undefined ? undefined : await start(globals, password, onDeriving);
+  return password === undefined ? undefined : await start(globals, password, { onDeriving });
 }
 
-/** Throws `invalid-argument` without a connection or password, `corrupt`, and what the storage throws. */
-export async function unlock(command: Command): Promise<Unlocking> {
+/**
+ * `metered`: see `openStore`; only for commands whose unlocking is not begun before. Throws `invalid-argument` without a connection
+ * or password, `corrupt`, and what the storage throws.
+ */
+export async function unlock(
+  command: Command,
+  { metered = false }: { readonly metered?: boolean | undefined } = {},
+): Promise<Unlocking> {
   let program = command;
   while (program.parent !== null) {
     program = program.parent;
   }
   const globals = globalOptions(command);
-  return (await begun.get(program)) ?? (await start(globals, await findPassword(globals)));
+  const unlocking = await begun.get(program);
+  return unlocking ?? (await start(globals, await findPassword(globals), { metered }));
 }
 
 /** Like {@link unlock}, of a connection that was named in an option. */
@@ -70,14 +77,22 @@ export async function unlockOther(
 async function start(
   globals: GlobalOptions,
   password: string,
-  onDeriving?: () => void,
+  { onDeriving, metered }: { onDeriving?: () => void; metered?: boolean } = {},
 ): Promise<Unlocking> {
   const connection = await readConnection(globals.configFile);
   const environment = cliEnvironment();
   const readOnly = connection.readOnly === true;
   const limits = connection.throttlingLimits;
-  const store = await openStore(connection.storage, { readOnly, environment, limits });
-  const format = readRepositoryFormat(store, { password, onDeriving });
+  const store = await openStore(connection.storage, {
+    readOnly,
+    environment,
+    limits,
+    metered,
+  });
+  const format = readRepositoryFormat(store, {
+    password,
+    ...(onDeriving === undefined ? {} : { onDeriving }),
+  });
   format.catch(() => {}); // whoever opens the repository with it is told
   return { connection, password, environment, store, format };
 }

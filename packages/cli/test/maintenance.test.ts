@@ -1,5 +1,7 @@
-import { readdirSync, statSync } from "node:fs";
+import { createHash } from "node:crypto";
+import { readdirSync, readFileSync, statSync } from "node:fs";
 import { join } from "node:path";
+import type { MaintenancePlan, Usage } from "@varve/core";
 import { afterEach, beforeEach, expect, test } from "vitest";
 import { Cli, type SnapshotJson } from "./cli-fixture.ts";
 
@@ -79,6 +81,47 @@ test("maintenance run --full keeps what is young; --safety=none frees it", async
     markedDeletedBytes: predictedBytes,
   });
   expect(storedBytes()).toBeLessThan(before / 2);
+  await cli.ok(["snapshot", "verify"]);
+});
+
+function folderState(path: string): readonly string[] {
+  return readdirSync(path, { recursive: true, withFileTypes: true })
+    .map((file) => ({ file, at: join(file.parentPath, file.name) }))
+    .map(({ file, at }) =>
+      file.isFile()
+        ? `${at} ${statSync(at).mtimeMs} ${createHash("sha256").update(readFileSync(at)).digest("hex")}`
+        : at,
+    )
+    .sort();
+}
+
+test("maintenance plan writes nothing, run --plan takes what it says, and stops rather than more", async () => {
+  for (const name of ["a", "b"]) {
+    cli.write(`docs/${name}`, `${name}${Math.random()}`.repeat(10_000));
+    await cli.ok(["--no-auto-maintenance", "snapshot", "create", "docs"]);
+  }
+  const before = folderState(cli.path("repo"));
+  const prices = cli.write("prices.json", JSON.stringify({ currency: "CHF", putPer1000: 2000 }));
+  const args = ["maintenance", "plan", "--full", "--safety=none", "--prices", prices];
+  expect(await cli.ok([...args, "--price-get-per-1000=0"])).toMatch(
+    /full-rewrite-contents.* \d+\.\d+$/m,
+  );
+  const text = await cli.ok([...args, "--json"]);
+  expect(folderState(cli.path("repo"))).toEqual(before);
+  const plan = JSON.parse(text) as MaintenancePlan; // what the command prints
+  expect(plan.prices).toMatchObject({ currency: "CHF", getPer1000: 0.0004 });
+  expect(plan.total.cost).toBeGreaterThan(2 * plan.total.requests.put);
+  const run = ["maintenance", "run", "--plan", cli.write("plan.json", text), "--json"];
+  const done = await cli.json<Report & { usage: Usage }>(run);
+  expect(done).toMatchObject({ mode: "full", usage: { requests: plan.total.requests } });
+
+  cli.write("docs/d", "late");
+  await cli.ok(["--no-auto-maintenance", "snapshot", "create", "docs"]);
+  const few = { ...plan, steps: [], limits: { ...plan.limits, requests: 30 } };
+  const late = cli.write("late.json", JSON.stringify(few));
+  const stopped = await cli.run(["maintenance", "run", "--plan", late]);
+  expect(stopped.status).toBe(3);
+  expect(stopped.stderr).toMatch(/stopped .*and the plan allows \d.* \[over-plan\]/);
   await cli.ok(["snapshot", "verify"]);
 });
 

@@ -2,6 +2,7 @@ import {
   defaultMaintenance,
   maintain,
   type MaintenanceParameters,
+  type MaintenanceReport,
   type MaintenanceStatus,
   maintenanceStatus,
   type Safety,
@@ -10,13 +11,16 @@ import {
 } from "@varve/core";
 import { type Command, Option } from "commander";
 import { withRepository } from "../context.ts";
+import { EXIT_OVER_PLAN } from "../exit.ts";
 import { addSwitch, parseBytes, parseCount, parseDurationMs } from "../options.ts";
 import { formatBytes, formatDuration, printJson, printLine } from "../output.ts";
 import { startProgress } from "../progress.ts";
+import { planCommand, printUsage, readPlan } from "./maintenance-plan.ts";
 
 /** `maintenance`: frees what snapshots no longer need, and keeps packs and indexes few. */
 export function maintenanceCommands(command: Command): void {
   runCommand(command.command("run").description("do what is due, or all of it"));
+  planCommand(command.command("plan").description("what a run would take, and what it would cost"));
   infoCommand(command.command("info").description("owner, schedule and history"));
   setCommand(command.command("set").description("change owner and schedule"));
 }
@@ -37,19 +41,17 @@ function runCommand(command: Command): void {
     help: "for a store that is full: delete first what may go, and move nothing",
   });
   addSwitch(command, "force", { on: false, help: "also when somebody else is the owner" });
+  command.option("--plan <file>", "what this plan says, and no more than it allows");
   addSwitch(command, "json", { on: false, help: "print one JSON document" });
   command.action(async () => {
-    const { full, emergency, auto, safety, force, json } = command.opts<{
-      full: boolean;
-      emergency: boolean;
-      auto: boolean;
-      safety: Safety;
-      force: boolean;
-      json: boolean;
-    }>();
+    const { full, emergency, auto, safety, force, json, ...options } = command.opts<RunOptions>();
+    const plan = options.plan === undefined ? undefined : await readPlan(options.plan);
+    if (plan !== undefined && (full || emergency || auto)) {
+      throw new VarveError("invalid-argument", "the plan says what is done: give --plan alone");
+    }
     await withRepository(
       command,
-      { readOnly: false, work: "maintenance" },
+      { readOnly: false, work: "maintenance", metered: plan !== undefined },
       async (repository, context) => {
         const signal = AbortSignal.any([context.stop, context.signal]);
         using progress = await startProgress({
@@ -60,6 +62,7 @@ function runCommand(command: Command): void {
           mode: emergency ? "emergency" : full ? "full" : auto ? "auto" : "quick",
           safety,
           force,
+          plan,
           signal,
           onTask: (task) => progress.update({ text: task, bytesDone: 0 }),
         });
@@ -67,24 +70,43 @@ function runCommand(command: Command): void {
         if (report.busy === true && !auto) {
           throw new VarveError("not-owner", "another process of this machine is maintaining it");
         }
+        if (report.stopped !== undefined) {
+          process.exitCode = EXIT_OVER_PLAN;
+          process.stderr.write(`varve: ${report.stopped} [over-plan]\n`);
+        }
         if (json) {
           printJson(report);
-          return;
-        }
-        if (report.mode === "none") {
-          printLine(report.busy === true ? "Another process is at it." : "Nothing is due.");
-        }
-        for (const { task, counts, skipped } of report.tasks) {
-          const shown = Object.entries(counts ?? {}).map(
-            ([name, count]) => `${name} ${/bytes$/i.test(name) ? formatBytes(count) : count}`,
-          );
-          printLine(
-            `${task}: ${skipped === undefined ? shown.join(", ") : `left out, ${skipped}`}`,
-          );
+        } else {
+          printReport(report);
         }
       },
     );
   });
+}
+
+interface RunOptions {
+  readonly full: boolean;
+  readonly emergency: boolean;
+  readonly auto: boolean;
+  readonly safety: Safety;
+  readonly force: boolean;
+  readonly plan?: string;
+  readonly json: boolean;
+}
+
+function printReport({ mode, busy, tasks, stopped, usage }: MaintenanceReport): void {
+  if (mode === "none" && stopped === undefined) {
+    printLine(busy === true ? "Another process is at it." : "Nothing is due.");
+  }
+  for (const { task, counts, skipped } of tasks) {
+    const shown = Object.entries(counts ?? {}).map(
+      ([name, count]) => `${name} ${/bytes$/i.test(name) ? formatBytes(count) : count}`,
+    );
+    printLine(`${task}: ${skipped === undefined ? shown.join(", ") : `left out, ${skipped}`}`);
+  }
+  if (usage !== undefined) {
+    printUsage("Taken", usage);
+  }
 }
 
 function infoCommand(command: Command): void {
