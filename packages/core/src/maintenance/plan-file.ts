@@ -16,7 +16,7 @@ export interface MaintenancePlan {
   /** `none`: nothing is due. */
   readonly mode: "none" | "quick" | "full";
   readonly safety: Safety;
-  /** In their order; the first is what it takes to open the repository and to begin. */
+  /** In their order; the first is what it takes to open the repository and to begin, the last to record what is not recorded yet. */
   readonly steps: readonly PlanStep[];
   readonly total: PlanFigures;
   /** What a run with this plan may use: the total, and a little for what differs by chance. */
@@ -36,7 +36,7 @@ export interface PlanFigures extends Usage {
 }
 
 export interface PlanStep extends PlanFigures {
-  readonly step: TaskName | "open";
+  readonly step: TaskName | "open" | "close";
   /** Why it will be left out. */
   readonly skipped?: string | undefined;
 }

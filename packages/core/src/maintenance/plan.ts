@@ -162,7 +162,7 @@ function planSteps(
     ...figures(task),
     bytesFreed: FREEING.has(task) ? (counts?.["bytes"] ?? 0) : 0,
   }));
-  return [{ step: "open", ...figures("open") }, ...steps];
+  return [{ step: "open", ...figures("open") }, ...steps, { step: "close", ...figures("close") }];
 }
 
 function timingOf({ small, large }: Answers, options: PlanOptions): PlanTiming {

@@ -11,7 +11,7 @@ export interface Rehearsal {
   /** Below the repository. */
   readonly store: RehearsalStore;
   /** Called after each step. */
-  readonly onStep: (step: TaskName | "open") => void;
+  readonly onStep: (step: TaskName | "open" | "close") => void;
 }
 
 /** How storage has answered while it was read. */

@@ -19,11 +19,7 @@ import { dueMode } from "./due.ts";
 import type { MaintenancePlan } from "./plan-file.ts";
 import type { Rehearsal } from "./rehearsal-store.ts";
 import { SAFETY, type Safety } from "./safety.ts";
-import {
-  readSchedule,
-  type ScheduleDeps,
-  type TaskName,
-} from "./schedule.ts";
+import { readSchedule, type ScheduleDeps, type TaskName } from "./schedule.ts";
 import { maintenanceStatus } from "./status.ts";
 import { MaintenanceSteps } from "./steps.ts";
 import { TaskLog, type TaskReport } from "./task-log.ts";

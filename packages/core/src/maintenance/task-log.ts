@@ -4,6 +4,7 @@ import { addUsage, NO_USAGE, type Usage } from "../blob/meter.ts";
 import type { Allowance } from "./allowance.ts";
 import {
   type MaintenanceSchedule,
+  RECORDED_LATER,
   type ScheduleDeps,
   type TaskName,
   withRun,
@@ -38,6 +39,7 @@ export class TaskLog {
   readonly tasks: TaskReport[];
   schedule: MaintenanceSchedule;
   readonly #options: TaskLogOptions;
+  #isUnsaved = false;
 
   constructor(options: TaskLogOptions) {
     this.#options = options;
@@ -57,35 +59,49 @@ export class TaskLog {
     signal?.throwIfAborted();
     const objection = allowance?.objectionTo(task);
     if (objection !== undefined) {
+      await this.finish().catch(() => {}); // what stops it must be seen
       throw new VarveError("over-plan", `before ${task}: ${objection}`);
     }
     onTask?.(task);
     const before = meter?.used ?? NO_USAGE;
     const startMs = environment.nowMs();
-    const record = async (success: boolean, error?: string): Promise<void> => {
+    const note = (success: boolean, error?: string): void => {
       const run = { startMs, endMs: environment.nowMs(), success, error };
       this.schedule = withRun(this.schedule, task, run);
-      const save = async (): Promise<void> => void (await this.save());
-      await (allowance === undefined ? save() : allowance.withReserve(save));
+      this.#isUnsaved = true;
     };
     let counts: Readonly<Record<string, number>>;
     try {
       counts = await work();
     } catch (error) {
-      await record(false, errorMessage(error)).catch(() => {}); // the step's own failure is what must be seen
+      note(false, errorMessage(error));
+      await this.finish().catch(() => {}); // the step's own failure is what must be seen
       const cause = meter?.refusal ?? error; // whatever a layer above has made of it
       throw isVarveError(cause, "over-plan")
         ? new VarveError("over-plan", `in ${task}: ${cause.message}`, { cause: error })
         : error;
     }
-    await record(true);
+    note(true);
+    if (!RECORDED_LATER.has(task)) {
+      await this.finish();
+    }
     this.tasks.push({ task, counts, usage: meter && addUsage(meter.used, before, -1) });
     onTaskEnd?.(task);
+  }
+
+  /** Records what is not recorded yet. */
+  async finish(): Promise<void> {
+    const { allowance } = this.#options;
+    const save = async (): Promise<void> => void (await this.save());
+    if (this.#isUnsaved) {
+      await (allowance === undefined ? save() : allowance.withReserve(save));
+    }
   }
 
   /** The result carries storage's time. */
   async save(): Promise<BlobInfo> {
     const { deps, signal } = this.#options;
+    this.#isUnsaved = false;
     return await writeSchedule(deps, this.schedule, { signal });
   }
 }
