@@ -90,7 +90,9 @@ async function create(type: ResourceRef, name: string, spec: object): Promise<vo
 function stored(namespace: string): { readonly bytes: number; readonly committedBytes: number } {
   const kopia = join(folder, "kopia", namespace);
   const all = existsSync(kopia) ? readdirSync(kopia) : [];
-  const sessions = all.filter((name) => name.startsWith("xn")).map((name) => name.split("-")[1]);
+  // What is half written still has another ending.
+  const indexes = all.filter((name) => /^xn\w+-s\w+-c\d+$/.test(name));
+  const sessions = indexes.map((name) => name.split("-")[1]);
   const packs = all.filter((name) => /^p\w+-s\w+$/.test(name));
   const size = (names: readonly string[]): number =>
     names.reduce((sum, name) => sum + statSync(join(kopia, name)).size, 0);
