@@ -100,9 +100,14 @@ for (const server of servers) {
         const environment = systemEnvironment();
         const asked = adaptiveStore(await openS3Store(options), { environment });
         const store = limitStore(retryStore(asked, { environment }), { environment });
-        await using repository = await openRepository(store, { password, workers: 0, environment });
-        await createSnapshot(repository, { path: place.data });
-        await repository.flush();
+        const open = () => openRepository(store, { password, workers: 0, environment });
+        {
+          await using writer = await open();
+          await createSnapshot(writer, { path: place.data });
+          await writer.flush();
+        }
+        await using repository = await open();
+        expect((await listSnapshots(repository)).snapshots).toHaveLength(1);
         proxy.resetCounts();
         await vi.advanceTimersByTimeAsync(3_600_000);
         await fetch(`${proxy.endpoint}/bucket`); // whatever was sent before has come through now
