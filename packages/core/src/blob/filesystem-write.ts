@@ -3,6 +3,7 @@ import { type FileHandle, link, mkdir, open, rename, unlink } from "node:fs/prom
 import { dirname, join, relative, sep } from "node:path";
 import { toHex } from "../base/bytes.ts";
 import type { Environment } from "../base/environment.ts";
+import { FILE_WRITE_BYTES } from "../base/budget.ts";
 import { assert, VarveError } from "../base/errors.ts";
 import { systemErrorName } from "./filesystem-errors.ts";
 
@@ -121,12 +122,6 @@ async function makeDirectories(root: string, directory: string, mode: number): P
   }
 }
 
-/**
- * Written at once. Linux takes pages for its cache as large as the call, and from 1 MiB on that has cost a virtual machine, which must
- * ask its host for such pages, 4 ms a MiB instead of 1.
- */
-const WRITE_BYTES = 512 * 1024;
-
 async function writeAll(handle: FileHandle, parts: readonly Uint8Array[]): Promise<void> {
   for (const slice of slices(parts)) {
     let rest = slice;
@@ -144,10 +139,10 @@ async function writeAll(handle: FileHandle, parts: readonly Uint8Array[]): Promi
   }
 }
 
-/** The parts in slices of {@link WRITE_BYTES}; nothing of them is empty. */
+/** The parts in slices of {@link FILE_WRITE_BYTES}; nothing of them is empty. */
 function* slices(parts: readonly Uint8Array[]): Generator<readonly Uint8Array[], void, undefined> {
   let slice: Uint8Array[] = [];
-  let room = WRITE_BYTES;
+  let room = FILE_WRITE_BYTES;
   for (const part of parts) {
     for (let at = 0; at < part.length; ) {
       const piece = part.subarray(at, at + room);
@@ -157,7 +152,7 @@ function* slices(parts: readonly Uint8Array[]): Generator<readonly Uint8Array[],
       if (room === 0) {
         yield slice;
         slice = [];
-        room = WRITE_BYTES;
+        room = FILE_WRITE_BYTES;
       }
     }
   }

@@ -7,6 +7,7 @@ import {
   write,
   writeSync,
 } from "node:fs";
+import { FILE_WRITE_BYTES } from "../base/budget.ts";
 import type { EntryMeta } from "../snapshot/entry.ts";
 import type { LocalWriters } from "./local-writers.ts";
 import type { WritableFile } from "./target.ts";
@@ -104,7 +105,7 @@ export class LocalFile implements WritableFile {
 
   async #write(offset: number, bytes: Uint8Array): Promise<void> {
     for (let done = 0; done < bytes.length; ) {
-      const rest = bytes.subarray(done);
+      const rest = bytes.subarray(done, done + FILE_WRITE_BYTES);
       done +=
         rest.length < SYNC_WRITE_BYTES
           ? writeSync(this.#file.fd, rest, 0, rest.length, offset + done)
