@@ -103,7 +103,7 @@ function lateStore(prefix: string): Bugs["writerStore"] {
 export const PLANTED_BUGS: readonly PlantedBug[] = [
   {
     name: "collection takes contents that are young, and drops them at once",
-    near: 6,
+    near: 15,
     maintain: maintenance({
       minContentAgeMs: 0,
       dropMarginMs: 0,
@@ -113,12 +113,12 @@ export const PLANTED_BUGS: readonly PlantedBug[] = [
   },
   {
     name: "marked contents are dropped without a second collection",
-    near: 28,
+    near: 66,
     maintain: maintenance({ dropMarginMs: -HOUR_MS, isDropping: true, minContentAgeMs: HOUR_MS }),
   },
   {
     name: "packs are deleted while their session has not committed yet",
-    near: 90,
+    near: 135,
     maintain: maintenance({ minPackAgeMs: 0, sessionExpiryMs: 0 }),
   },
   {
@@ -132,7 +132,7 @@ export const PLANTED_BUGS: readonly PlantedBug[] = [
   },
   {
     name: "session markers are not written",
-    near: 90,
+    near: 133,
     maintain: maintenance({ minPackAgeMs: 0 }),
     writerStore: (store) => ({
       ...passThrough(store),
@@ -158,7 +158,7 @@ export const PLANTED_BUGS: readonly PlantedBug[] = [
   },
   {
     name: "what is needed again stays marked",
-    near: 113,
+    near: 156,
     maintain: maintenanceOf((repository) => withContents(repository, { unremove: () => {} })),
   },
   {
@@ -186,7 +186,7 @@ export const PLANTED_BUGS: readonly PlantedBug[] = [
   },
   {
     name: "contents are moved without being flushed, and their packs deleted",
-    near: 6,
+    near: 7,
     maintain: async (repository, world) => {
       await runMaintenance(repository, { mode: "full", force: true });
       const [oldest] = [...repository.contents.entries({ prefix: "" })];
@@ -210,7 +210,7 @@ export const PLANTED_BUGS: readonly PlantedBug[] = [
   },
   {
     name: "a writer counts on an index that is days old",
-    near: 17,
+    near: 38,
     writerStore: (store, world) => staleListings(store, world, "x"),
   },
 ];
