@@ -5,20 +5,25 @@ import type { DirectoryEntry } from "../snapshot/entry.ts";
 import type { SnapshotSource } from "../snapshot/snapshot-manifest.ts";
 import { countOf, factOf, LINK, MODE, REGULAR, SIZE, TYPE_BITS } from "../source/packed-listing.ts";
 import type { PackedChildren } from "../source/source-entry.ts";
-import type { DirectoryFilter } from "./directory-filter.ts";
+import type { DirectoryFilter, Exclusion } from "./directory-filter.ts";
 import { type OpenDirectory, takeStored } from "./open-directory.ts";
 import { ObjectKeys, type RememberedDirectory, RememberedTree } from "./remembered-tree.ts";
 
 /** The tree as the last walk on this machine found it, and as this one finds it; see `remembered-tree.ts`. */
 export class TreeMemory {
   readonly #repository: Repository;
-  readonly #name: string;
-  #earlier: RememberedTree | undefined;
+  readonly #earlier: RememberedTree;
   readonly #now = new RememberedTree();
+  /** Keeps what was found for the next walk. Never rejects. */
+  readonly save: () => Promise<void>;
 
-  private constructor(repository: Repository, name: string) {
+  private constructor(
+    repository: Repository,
+    { earlier, put }: { earlier: RememberedTree; put: (note: Uint8Array) => Promise<void> },
+  ) {
     this.#repository = repository;
-    this.#name = name;
+    this.#earlier = earlier;
+    this.save = () => put(this.#now.encode());
   }
 
   /** Nothing where nothing is kept on this machine. */
@@ -26,18 +31,15 @@ export class TreeMemory {
     repository: Repository,
     { host, userName, path }: SnapshotSource,
   ): Promise<TreeMemory | undefined> {
-    const name = JSON.stringify(["tree", host, userName, path]);
-    const bytes = await repository.notes?.get(name);
-    if (repository.notes === undefined) {
+    const { notes } = repository;
+    if (notes === undefined) {
       return undefined;
     }
-    const memory = new TreeMemory(repository, name);
-    try {
-      memory.#earlier = bytes && RememberedTree.decode(bytes);
-    } catch {
-      // of a later version of varve: as good as none
-    }
-    return memory;
+    const name = JSON.stringify(["tree", host, userName, path]);
+    return new TreeMemory(repository, {
+      earlier: decoded(await notes.get(name)),
+      put: (note) => notes.put(name, note),
+    });
   }
 
   /**
@@ -45,7 +47,7 @@ export class TreeMemory {
    * its entries name is stored. The directories below are not looked at.
    */
   match(directory: OpenDirectory, previous: readonly ObjectId[]): RememberedDirectory | undefined {
-    const known = this.#earlier?.get(directory.path);
+    const known = this.#earlier.get(directory.path);
     return known !== undefined &&
       previous.length === 1 &&
       previous[0] === known.object &&
@@ -57,7 +59,7 @@ export class TreeMemory {
 
   /** How the earlier snapshot has a directory below one that matched. */
   objects(path: string): readonly ObjectId[] {
-    const known = this.#earlier?.get(path);
+    const known = this.#earlier.get(path);
     return known === undefined ? [] : [known.object];
   }
 
@@ -95,9 +97,14 @@ export class TreeMemory {
       parent.rememberedChildren++;
     }
   }
+}
 
-  async save(): Promise<void> {
-    await this.#repository.notes?.put(this.#name, this.#now.encode());
+/** A note of another version of varve is as good as none. */
+function decoded(note: Uint8Array | undefined): RememberedTree {
+  try {
+    return (note && RememberedTree.decode(note)) ?? new RememberedTree();
+  } catch {
+    return new RememberedTree();
   }
 }
 
@@ -119,6 +126,8 @@ export interface LiveFiles {
   readonly bytes: number;
   /** Equal only when these, all about them, and what else is in the directory are equal. */
   readonly state: string;
+  /** The filter for the children of the directory, which does not look again at what it has judged. */
+  readonly filter: DirectoryFilter;
 }
 
 export function liveFiles(
@@ -128,6 +137,7 @@ export function liveFiles(
   const { listing } = packed;
   const places = new Uint8Array(countOf(listing));
   const leftOut: number[] = [];
+  const judged = new Map<string, Exclusion>();
   let count = 0;
   let bytes = 0;
   for (let index = 0; index < places.length; index++) {
@@ -135,8 +145,11 @@ export function liveFiles(
     if (type !== REGULAR && type !== LINK) {
       continue;
     }
-    if (!filter.isOpen && filter.exclusion(packed.at(index)) !== undefined) {
+    const file = filter.isOpen ? undefined : packed.at(index);
+    const excluded = file && filter.exclusion(file);
+    if (file !== undefined && excluded !== undefined) {
       leftOut.push(index);
+      judged.set(file.name, excluded);
       continue;
     }
     places[index] = 1;
@@ -144,5 +157,10 @@ export function liveFiles(
     bytes += factOf(listing, index, SIZE);
   }
   // The time is that of the record of a directory that holds nothing.
-  return { places, count, bytes, state: `${listing.digest} ${mtimeNs} ${leftOut.join(",")}` };
+  const state = `${listing.digest} ${mtimeNs} ${leftOut.join(",")}`;
+  const exclusion: DirectoryFilter["exclusion"] = (child) =>
+    child.meta.type === "file" || child.meta.type === "symlink"
+      ? judged.get(child.name)
+      : filter.exclusion(child);
+  return { places, count, bytes, state, filter: { ...filter, exclusion } };
 }

@@ -133,9 +133,9 @@ export class TreeUpload {
       return;
     }
     using listing = entered.listing;
-    const { filter } = entered;
     const { mtimeNs } = directory.source.meta;
-    const live = listing.packed && liveFiles(listing.packed, { filter, mtimeNs });
+    const live = listing.packed && liveFiles(listing.packed, { filter: entered.filter, mtimeNs });
+    const { filter } = live ?? entered;
     directory.state = live?.state;
     const known = this.#maySkip() ? this.#memory?.match(directory, previousIds) : undefined;
     if (live !== undefined && known !== undefined) {
