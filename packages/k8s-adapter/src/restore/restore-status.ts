@@ -36,14 +36,15 @@ export function restoresStatus(
   );
 }
 
+interface Restored extends CallOptions {
+  readonly created: KubeObject;
+  readonly fromBackup: KubeObject;
+}
+
 export async function withStatus(
   { kube }: Context,
   type: ResourceType,
-  {
-    created,
-    fromBackup,
-    signal,
-  }: CallOptions & { readonly created: KubeObject; readonly fromBackup: KubeObject },
+  { created, fromBackup, signal }: Restored,
 ): Promise<void> {
   const { status } = fromBackup;
   if (status === undefined) {
@@ -68,11 +69,7 @@ export async function withStatus(
 export async function withManagedFields(
   { kube }: Context,
   type: ResourceType,
-  {
-    created,
-    fromBackup,
-    signal,
-  }: CallOptions & { readonly created: KubeObject; readonly fromBackup: KubeObject },
+  { created, fromBackup, signal }: Restored,
 ): Promise<void> {
   const { managedFields = [] } = fromBackup.metadata;
   if (managedFields.length > 0) {
