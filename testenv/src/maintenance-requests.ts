@@ -9,10 +9,11 @@ import { startVersitygw } from "./s3-servers.ts";
 
 /**
  * How many requests full maintenance makes, beside stock Kopia's on a copy of the same repository when `VARVE_TEST_KOPIA` names it: after
- * a number of backups of which every second was deleted, and once more when there is nothing left to do. Built and started as
- * `latency.ts` is (docs/architecture.md):
+ * a number of backups of which every second was deleted, and once more when there is nothing left to do. A program of
+ * its own:
  *
- *     maintenance-requests <main.js of the command line> <count of backups>
+ *     npx esbuild testenv/src/maintenance-requests.ts --bundle --platform=node --target=node20 --format=esm --outfile=requests.mjs
+ *     node requests.mjs <main.js of the command line> <count of backups>
  */
 
 const [main = "", countText = "20"] = process.argv.slice(2);
