@@ -1,4 +1,4 @@
-import { type Environment, VarveError } from "@varve/core/blob";
+import { type Environment, onAbort, VarveError } from "@varve/core/blob";
 
 /** What a request that is watched gets: what ends it, and whom to tell that bytes moved. */
 export interface Watch {
@@ -27,8 +27,7 @@ export async function withIdleTimeout<T>(
   signal?.throwIfAborted();
   const request = new AbortController();
   const over = new AbortController();
-  const abort = (): void => request.abort();
-  signal?.addEventListener("abort", abort, { once: true });
+  const forget = onAbort(signal, () => request.abort());
   const enough = (MIN_BYTES_PER_SECOND * idleTimeoutMs) / 1000;
   let movedBytes = 0;
   let isIdle = false;
@@ -56,7 +55,7 @@ export async function withIdleTimeout<T>(
     }
     throw error;
   } finally {
-    signal?.removeEventListener("abort", abort);
+    forget();
     over.abort();
     await watching;
   }

@@ -2,7 +2,7 @@ import { once } from "node:events";
 import * as http from "node:http";
 import * as https from "node:https";
 import { Readable } from "node:stream";
-import { type Environment, VarveError } from "@varve/core/blob";
+import { type Environment, onAbort, VarveError } from "@varve/core/blob";
 import type { Authorizer } from "./credentials.ts";
 import { connectionError } from "./errors.ts";
 
@@ -156,13 +156,11 @@ class Watch {
   isStalled = false;
   readonly #stop = new AbortController();
   readonly #over = new AbortController();
-  readonly #signal: AbortSignal | undefined;
+  readonly #forget: () => void;
   readonly #watching: Promise<void>;
-  readonly #abort = (): void => this.#stop.abort();
 
   constructor({ idleTimeoutMs, environment }: TransportOptions, signal: AbortSignal | undefined) {
-    this.#signal = signal;
-    signal?.addEventListener("abort", this.#abort, { once: true });
+    this.#forget = onAbort(signal, () => this.#stop.abort());
     this.#watching = this.#run(idleTimeoutMs, environment).catch(() => {}); // ended by `over`
   }
 
@@ -174,20 +172,19 @@ class Watch {
   async unlessStopped<T>(work: Promise<T>): Promise<T> {
     const { signal } = this.#stop;
     signal.throwIfAborted();
-    let onStop = (): void => {};
+    let forget = (): void => {};
     const stopped = new Promise<never>((_, reject) => {
-      onStop = () => reject(new Error("stopped"));
-      signal.addEventListener("abort", onStop, { once: true });
+      forget = onAbort(signal, () => reject(new Error("stopped")));
     });
     try {
       return await Promise.race([work, stopped]);
     } finally {
-      signal.removeEventListener("abort", onStop);
+      forget();
     }
   }
 
   async end(): Promise<void> {
-    this.#signal?.removeEventListener("abort", this.#abort);
+    this.#forget();
     this.#over.abort();
     await this.#watching;
   }

@@ -5,6 +5,7 @@ import {
   type CallOptions,
   type Environment,
   type GetOptions,
+  onAbort,
   parseBlobId,
   resolveRange,
   VarveError,
@@ -119,8 +120,7 @@ export class S3Bucket {
     signal?.throwIfAborted();
     const stop = new AbortController();
     const done = new AbortController();
-    const onAbort = (): void => stop.abort(signal?.reason);
-    signal?.addEventListener("abort", onAbort, { once: true });
+    const forget = onAbort(signal, () => stop.abort(signal?.reason));
     this.environment.sleep(this.#requestMs, { signal: done.signal }).then(
       () => stop.abort(),
       () => {}, // done in time
@@ -139,7 +139,7 @@ export class S3Bucket {
       }
       throw s3Error(error, { what, needs, bucket: this.name });
     } finally {
-      signal?.removeEventListener("abort", onAbort);
+      forget();
       done.abort();
     }
   }

@@ -1,3 +1,4 @@
+import { onAbort } from "./abort.ts";
 import type { CallOptions } from "./environment.ts";
 import { assert } from "./errors.ts";
 
@@ -63,20 +64,19 @@ export class Semaphore {
       return;
     }
     await new Promise<void>((resolve, reject) => {
-      const onAbort = (): void => {
+      const forget = onAbort(signal, () => {
         this.#waiting.splice(this.#waiting.indexOf(waiter), 1);
         this.#wake();
         reject(signal?.reason);
-      };
+      });
       const waiter = {
         amount,
         resolve: () => {
-          signal?.removeEventListener("abort", onAbort);
+          forget();
           resolve();
         },
       };
       this.#waiting.push(waiter);
-      signal?.addEventListener("abort", onAbort, { once: true });
     });
   }
 

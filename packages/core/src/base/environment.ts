@@ -1,3 +1,5 @@
+import { onAbort } from "./abort.ts";
+
 /** What the library has to say while it works; hosts decide where it goes. Never holds secrets or file data. */
 export interface LogEvent {
   readonly level: "debug" | "info" | "warning" | "error";
@@ -31,15 +33,14 @@ export function systemEnvironment(options: { log?: (event: LogEvent) => void } =
     sleep: (ms, { signal } = {}) =>
       new Promise((resolve, reject) => {
         signal?.throwIfAborted();
-        const onAbort = (): void => {
+        const forget = onAbort(signal, () => {
           clearTimeout(timer);
           reject(signal?.reason);
-        };
+        });
         const timer = setTimeout(() => {
-          signal?.removeEventListener("abort", onAbort);
+          forget();
           resolve();
         }, ms);
-        signal?.addEventListener("abort", onAbort, { once: true });
       }),
     randomBytes,
     log: options.log ?? (() => {}),

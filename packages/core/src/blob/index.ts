@@ -1,4 +1,5 @@
 /** The entry `@varve/core/blob`: what it takes to use, wrap or write a blob store. */
+export { onAbort } from "../base/abort.ts";
 export type { CallOptions, Environment, LogEvent } from "../base/environment.ts";
 export { systemEnvironment } from "../base/environment.ts";
 export type { ErrorCode } from "../base/errors.ts";

@@ -1,3 +1,4 @@
+import { onAbort } from "../base/abort.ts";
 import { assert } from "../base/errors.ts";
 import type { CallOptions } from "../base/environment.ts";
 import type { ContentId } from "../index/content-id.ts";
@@ -58,16 +59,17 @@ export class Claims {
     if (this.#oldest() > order) {
       return;
     }
-    const onAbort = (): void => this.#reject((waiter) => waiter === own, signal?.reason);
     let own: Waiter | undefined;
+    const forget = onAbort(signal, () => {
+      this.#reject((waiter) => waiter === own, signal?.reason);
+    });
     try {
       await new Promise<void>((resolve, reject) => {
         own = { order, resolve, reject };
         this.#waiters.push(own);
-        signal?.addEventListener("abort", onAbort, { once: true });
       });
     } finally {
-      signal?.removeEventListener("abort", onAbort);
+      forget();
     }
   }
 

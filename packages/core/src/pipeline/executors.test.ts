@@ -129,6 +129,19 @@ describe.each([
     expect(turns).toBeGreaterThanOrEqual(windows);
   });
 
+  test("200 jobs at once under one signal, and one to stop by, warn of no leak", async () => {
+    const warnings: Error[] = [];
+    const note = (warning: Error): unknown => warnings.push(warning);
+    process.on("warning", note);
+    const under = { signal: new AbortController().signal, stop: new AbortController().signal };
+    const jobs = Array.from({ length: 200 }, (_, index) => ({ files: [file("one", `${index}`)] }));
+    const sink = new MemorySink();
+    const results = await Promise.all(jobs.map((job) => executor.run(job, sink, under)));
+    process.off("warning", note);
+    expect(results.flatMap(({ outcomes }) => outcomes)).toHaveLength(200);
+    expect(warnings).toEqual([]);
+  });
+
   test("an abort rejects with its reason and nothing is appended after it", async () => {
     const sink = new MemorySink();
     const abort = new AbortController();

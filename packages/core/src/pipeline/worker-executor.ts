@@ -1,5 +1,5 @@
-import { setMaxListeners } from "node:events";
 import { Worker } from "node:worker_threads";
+import { onAbort } from "../base/abort.ts";
 import { Semaphore } from "../base/concurrency.ts";
 import { errorMessage, VarveError } from "../base/errors.ts";
 import type { ContentSink, Executor, FileJob, FileResult, RunOptions } from "./executor.ts";
@@ -41,11 +41,6 @@ class WorkerExecutor implements Executor {
   }
 
   async run(job: FileJob, sink: ContentSink, options: RunOptions = {}): Promise<FileResult> {
-    for (const signal of [options.signal, options.stop]) {
-      if (signal !== undefined) {
-        setMaxListeners(0, signal); // one for each job in flight is no leak, though Node warns from the eleventh on
-      }
-    }
     await this.#slots.acquire(1, { signal: options.signal });
     try {
       return await this.#thread().run(job, sink, options);
@@ -106,11 +101,10 @@ class ExecutorThread {
         throw this.#death;
       }
       const jobId = this.#nextJobId++;
-      const onAbort = (): void => this.#fail(jobId, signal?.reason);
-      const onStop = (): void => this.#post({ type: "stop", jobId });
+      const postStop = (): void => this.#post({ type: "stop", jobId });
       const settle = (action: () => void): void => {
-        signal?.removeEventListener("abort", onAbort);
-        stop?.removeEventListener("abort", onStop);
+        forgetSignal();
+        forgetStop();
         running.settled = true;
         action();
       };
@@ -123,10 +117,10 @@ class ExecutorThread {
       };
       this.#jobs.set(jobId, running);
       this.#post({ type: "run", jobId, job: packJob(job) });
-      signal?.addEventListener("abort", onAbort, { once: true });
-      stop?.addEventListener("abort", onStop, { once: true });
+      const forgetSignal = onAbort(signal, () => this.#fail(jobId, signal?.reason));
+      const forgetStop = onAbort(stop, postStop);
       if (stop?.aborted === true) {
-        onStop();
+        postStop();
       }
     });
   }

@@ -98,6 +98,17 @@ export const OPTION_CASES: readonly StoreCheck[] = [
     },
   },
   {
+    name: "many calls at once under one signal put few listeners on it, and take them off again",
+    async check(store, id) {
+      await store.put(id("there"), [ONE]);
+      const { signal, listeners } = countedSignal();
+      const calls = Array.from({ length: 50 }, () => store.get(id("there"), { signal }));
+      await Promise.all(calls);
+      check(listeners.most <= MAX_LISTENERS, `${listeners.most} listeners on one signal`);
+      check(listeners.now === 0, `${listeners.now} listeners left on the signal`);
+    },
+  },
+  {
     name: "the label is not empty and capacity, when known, makes sense",
     async check(store) {
       check(store.label.length > 0, "label");
@@ -112,4 +123,24 @@ export const OPTION_CASES: readonly StoreCheck[] = [
 
 async function checkUnsupported(running: Promise<unknown>, feature: StoreFeature): Promise<void> {
   await checkFails(running, "unsupported", `a store without feature ${feature}`);
+}
+
+// Node warns of a leak when there are more.
+const MAX_LISTENERS = 10;
+
+function countedSignal(): { signal: AbortSignal; listeners: { now: number; most: number } } {
+  const { signal } = new AbortController();
+  const listeners = { now: 0, most: 0 };
+  const add = signal.addEventListener.bind(signal);
+  const remove = signal.removeEventListener.bind(signal);
+  signal.addEventListener = (...parameters: Parameters<typeof add>) => {
+    listeners.now++;
+    listeners.most = Math.max(listeners.most, listeners.now);
+    add(...parameters);
+  };
+  signal.removeEventListener = (...parameters: Parameters<typeof remove>) => {
+    listeners.now--;
+    remove(...parameters);
+  };
+  return { signal, listeners };
 }

@@ -1,3 +1,4 @@
+import { onAbort } from "../base/abort.ts";
 import type { ContentStats } from "../content/content-store.ts";
 import type { LostContents } from "../index/content-index.ts";
 import type { Repository } from "../repository/repository.ts";
@@ -68,14 +69,12 @@ export class UploadSession {
   /** Runs `work` under the caller's two signals, and lets what it left in the background end before it returns or throws. */
   async run<T>(work: () => Promise<T>): Promise<T> {
     const { signal, stop } = this.#options;
-    const onAbort = (): void => this.fail(signal?.reason);
-    const onStop = (): void => this.stop("canceled");
-    signal?.addEventListener("abort", onAbort, { once: true });
-    stop?.addEventListener("abort", onStop, { once: true });
+    const forgetSignal = onAbort(signal, () => this.fail(signal?.reason));
+    const forgetStop = onAbort(stop, () => this.stop("canceled"));
     try {
       signal?.throwIfAborted();
       if (stop?.aborted === true) {
-        onStop();
+        this.stop("canceled");
       }
       return await work();
     } catch (error) {
@@ -83,8 +82,8 @@ export class UploadSession {
       throw this.signal.reason; // the first failure is the one that says why
     } finally {
       await this.#backgroundEnd();
-      signal?.removeEventListener("abort", onAbort);
-      stop?.removeEventListener("abort", onStop);
+      forgetSignal();
+      forgetStop();
     }
   }
 
