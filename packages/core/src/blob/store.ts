@@ -72,7 +72,7 @@ export interface BlobStore extends AsyncDisposable {
   parallelPuts?(): number | undefined;
   /** The whole blob or exactly the range; the result is the caller's. Throws `blob-not-found`, `range-invalid`. */
   get(id: BlobId, options?: GetOptions): Promise<Uint8Array>;
-  /** Stores the concatenation of `parts`, replacing an existing blob; the parts are not changed and not kept. Durable when it resolves. Throws `read-only`. */
+  /** Stores the concatenation of `parts`, replacing an existing blob; the parts, which may lie in shared memory, are not changed and not kept. Durable when it resolves. Throws `read-only`. */
   put(id: BlobId, parts: readonly Uint8Array[], options?: PutOptions): Promise<BlobInfo>;
   /** Throws `blob-not-found`. */
   stat(id: BlobId, options?: CallOptions): Promise<BlobInfo>;

@@ -51,7 +51,7 @@ export interface ProcessOptions extends CallOptions {
 }
 
 /** What is not cut yet is moved to the front of each window: the longer the window, the less often. */
-const CHUNKS_PER_WINDOW = 4;
+const CHUNKS_PER_WINDOW = 2;
 
 export function createWindow(): Uint8Array {
   return new Uint8Array(READ_WINDOW_BYTES);

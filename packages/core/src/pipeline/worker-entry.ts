@@ -1,11 +1,11 @@
 import { parentPort, workerData } from "node:worker_threads";
-import { SEALED_BATCH_BYTES } from "../base/budget.ts";
 import { systemEnvironment } from "../base/environment.ts";
 import { assert } from "../base/errors.ts";
 import type { FileJob } from "./executor.ts";
-import { type ExecutorParameters, openJobTools } from "./executor-parameters.ts";
+import { openJobTools } from "./executor-parameters.ts";
 import { openLocalFile } from "./file-reader.ts";
 import { createWindow, type JobSink, type JobTools, processJob } from "./process-job.ts";
+import { SharedSlots } from "./shared-slots.ts";
 import {
   type FromWorker,
   packIds,
@@ -13,16 +13,13 @@ import {
   type ToWorker,
   toPlainError,
   unpackJob,
+  type WorkerData,
 } from "./worker-protocol.ts";
 
 /** The main program of an executor thread. It ends when the main thread terminates it. */
 
-/** Batches below this are as long as they need to be and are not reused. */
+/** Shorter batches travel by themselves: a slot would be mostly empty. */
 const SMALL_BATCH_BYTES = 1024 * 1024;
-/** Long enough for a full batch, or a single content of the usual splitters, and what sealing adds. */
-const REUSED_BATCH_BYTES = SEALED_BATCH_BYTES + 64 * 1024;
-/** Buffers kept for reuse; what is given back beyond is left to the collector. */
-const MAX_SPARE_BUFFERS = 2;
 
 type Answer = Extract<ToWorker, { type: "claimed" | "appended" }>;
 
@@ -32,26 +29,24 @@ interface RunningJob {
   /** Whoever waits for the answer of the main thread. */
   waiting: { resolve: (answer: Answer) => void; reject: (reason: unknown) => void } | undefined;
   unreportedBytes: number;
+  /** Slots that are being filled. */
+  readonly slots: Set<number>;
 }
 
 assert(parentPort !== null, "worker-entry runs in a worker thread");
 const port = parentPort;
 const jobs = new Map<number, RunningJob>();
 const spareWindows: Uint8Array[] = [];
-const spareBuffers: ArrayBuffer[] = [];
 const environment = systemEnvironment();
-// workerData is what createExecutor was given.
-const tools: JobTools = await openJobTools(workerData as ExecutorParameters, {
+const { parameters, slots: memory } = workerData as WorkerData; // what the executor gave
+const slots = new SharedSlots(memory);
+const tools: JobTools = await openJobTools(parameters, {
   randomBytes: (size) => environment.randomBytes(size),
   openFile: openLocalFile,
 });
 port.on("message", (message: ToWorker) => {
   if (message.type === "run") {
     void runJob(message.jobId, unpackJob(message.job));
-    return;
-  }
-  if (message.type === "released") {
-    takeBack(message.buffer);
     return;
   }
   const job = jobs.get(message.jobId);
@@ -72,6 +67,7 @@ async function runJob(jobId: number, job: FileJob): Promise<void> {
     stop: new AbortController(),
     waiting: undefined,
     unreportedBytes: 0,
+    slots: new Set(),
   };
   jobs.set(jobId, running);
   const window = spareWindows.pop() ?? createWindow();
@@ -80,7 +76,7 @@ async function runJob(jobId: number, job: FileJob): Promise<void> {
       signal: running.abort.signal,
       stop: running.stop.signal,
       window,
-      allocate,
+      allocate: (size) => allocate(running, size),
       onBytes: (bytes) => {
         running.unreportedBytes += bytes;
       },
@@ -88,6 +84,9 @@ async function runJob(jobId: number, job: FileJob): Promise<void> {
     post({ type: "done", jobId, bytes: takeBytes(running), outcomes: packOutcomes(outcomes) });
   } catch (error) {
     post({ type: "failed", jobId, bytes: takeBytes(running), error: toPlainError(error) });
+  }
+  for (const slot of running.slots) {
+    slots.giveBack(slot);
   }
   spareWindows.push(window);
   jobs.delete(jobId);
@@ -105,11 +104,19 @@ function sinkOf(jobId: number, running: RunningJob): JobSink {
       assert(claimed.type === "claimed", "a claim is answered by claimed");
       return claimed.isNew;
     },
-    async append({ ids: claimed, numbers, bytes: { buffer, length } }) {
-      assert(buffer instanceof ArrayBuffer, "a batch lies in memory of its own");
+    async append({ ids: claimed, numbers, bytes: sealed }) {
       const ids = packIds(claimed);
       const bytes = takeBytes(running);
-      post({ type: "append", jobId, bytes, ids, numbers, buffer, length }, [buffer]);
+      const slot = slots.slotOf(sealed);
+      if (slot === undefined) {
+        const { buffer } = sealed;
+        assert(buffer instanceof ArrayBuffer, "a batch lies in a slot or in memory of its own");
+        post({ type: "append", jobId, bytes, ids, numbers, sealed }, [buffer]);
+      } else {
+        running.slots.delete(slot);
+        const { length } = sealed;
+        post({ type: "append", jobId, bytes, ids, numbers, sealed: { slot, length } });
+      }
       await answer();
     },
   };
@@ -125,18 +132,11 @@ function post(message: FromWorker, transfer: readonly ArrayBuffer[] = []): void 
   port.postMessage(message, transfer);
 }
 
-/** Fresh pages for each batch would cost as much time as encrypting it, and wait for the collector of two threads. */
-function allocate(size: number): Uint8Array {
-  if (size < SMALL_BATCH_BYTES) {
+function allocate(running: RunningJob, size: number): Uint8Array {
+  const slot = size < SMALL_BATCH_BYTES ? undefined : slots.take(size);
+  if (slot === undefined) {
     return new Uint8Array(size);
   }
-  const fits = spareBuffers.findIndex((buffer) => buffer.byteLength >= size);
-  const [spare] = fits < 0 ? [] : spareBuffers.splice(fits, 1);
-  return new Uint8Array(spare ?? new ArrayBuffer(Math.max(size, REUSED_BATCH_BYTES)));
-}
-
-function takeBack(buffer: ArrayBuffer): void {
-  if (buffer.byteLength >= REUSED_BATCH_BYTES && spareBuffers.length < MAX_SPARE_BUFFERS) {
-    spareBuffers.push(buffer);
-  }
+  running.slots.add(slot);
+  return slots.bytesOf(slot);
 }

@@ -2,8 +2,10 @@ import { Worker } from "node:worker_threads";
 import { onAbort } from "../base/abort.ts";
 import { Semaphore } from "../base/concurrency.ts";
 import { errorMessage, VarveError } from "../base/errors.ts";
+import type { SealedBatch } from "../content/sealed-batch.ts";
 import type { ContentSink, Executor, FileJob, FileResult, RunOptions } from "./executor.ts";
 import type { ExecutorParameters } from "./executor-parameters.ts";
+import { SharedSlots } from "./shared-slots.ts";
 import {
   type FromWorker,
   fromPlainError,
@@ -11,6 +13,7 @@ import {
   type ToWorker,
   unpackIds,
   unpackOutcomes,
+  type WorkerData,
 } from "./worker-protocol.ts";
 
 /**
@@ -37,7 +40,8 @@ class WorkerExecutor implements Executor {
     this.#workers = options.workers;
     this.parallelJobs = options.workers * options.jobsPerWorker;
     this.#slots = new Semaphore(this.parallelJobs);
-    this.#startThread = () => new ExecutorThread(options.workerUrl, options.parameters);
+    const slots = new SharedSlots();
+    this.#startThread = () => new ExecutorThread(options.workerUrl, options.parameters, slots);
   }
 
   async run(job: FileJob, sink: ContentSink, options: RunOptions = {}): Promise<FileResult> {
@@ -76,13 +80,16 @@ interface RunningJob {
 
 class ExecutorThread {
   readonly #worker: Worker;
+  readonly #slots: SharedSlots;
   /** Until the worker has said its last word on them, even when their promise is settled. */
   readonly #jobs = new Map<number, RunningJob>();
   #nextJobId = 0;
   #death: VarveError | undefined;
 
-  constructor(workerUrl: URL, parameters: ExecutorParameters) {
-    this.#worker = new Worker(workerUrl, { workerData: parameters });
+  constructor(workerUrl: URL, parameters: ExecutorParameters, slots: SharedSlots) {
+    this.#slots = slots;
+    const workerData: WorkerData = { parameters, slots: slots.memory };
+    this.#worker = new Worker(workerUrl, { workerData });
     this.#worker.on("message", (message: FromWorker) => this.#onMessage(message));
     this.#worker.on("messageerror", (error) => this.#die(errorMessage(error)));
     this.#worker.on("error", (error) => this.#die(errorMessage(error)));
@@ -130,8 +137,8 @@ class ExecutorThread {
     await this.#worker.terminate();
   }
 
-  #post(message: ToWorker, transfer: readonly ArrayBuffer[] = []): void {
-    this.#worker.postMessage(message, transfer);
+  #post(message: ToWorker): void {
+    this.#worker.postMessage(message);
   }
 
   #onMessage(message: FromWorker): void {
@@ -140,7 +147,11 @@ class ExecutorThread {
       this.#jobs.delete(message.jobId);
     }
     if (running === undefined || running.settled) {
-      return; // after an abort nothing more is claimed or appended
+      // After an abort nothing more is claimed or appended.
+      if (message.type === "append" && "slot" in message.sealed) {
+        this.#slots.giveBack(message.sealed.slot);
+      }
+      return;
     }
     try {
       if (message.bytes > 0) {
@@ -159,10 +170,9 @@ class ExecutorThread {
         this.#post({ type: "claimed", jobId, isNew: running.sink.claim(unpackIds(message.ids)) });
         break;
       case "append": {
-        const { ids, numbers, buffer, length } = message;
-        const release = (): void => this.#post({ type: "released", buffer }, [buffer]);
-        const batch = { ids: unpackIds(ids), numbers, bytes: new Uint8Array(buffer, 0, length) };
-        running.sink.append({ ...batch, release }, { signal: running.options.signal }).then(
+        const { ids, numbers, sealed } = message;
+        const batch = { ids: unpackIds(ids), numbers, ...this.#sealedBytes(sealed) };
+        running.sink.append(batch, { signal: running.options.signal }).then(
           () => this.#post({ type: "appended", jobId }),
           (error: unknown) => this.#fail(jobId, error),
         );
@@ -175,6 +185,17 @@ class ExecutorThread {
         running.reject(fromPlainError(message.error));
         break;
     }
+  }
+
+  #sealedBytes(
+    sealed: Extract<FromWorker, { type: "append" }>["sealed"],
+  ): Pick<SealedBatch, "bytes" | "release"> {
+    if (!("slot" in sealed)) {
+      return { bytes: sealed };
+    }
+    const { slot, length } = sealed;
+    const bytes = this.#slots.bytesOf(slot).subarray(0, length);
+    return { bytes, release: () => this.#slots.giveBack(slot) };
   }
 
   /** The promise is rejected at once; the worker stops at its next batch. */

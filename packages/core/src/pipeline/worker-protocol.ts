@@ -2,6 +2,7 @@ import type { ErrorCode } from "../base/errors.ts";
 import { isVarveError, VarveError } from "../base/errors.ts";
 import type { ContentId } from "../index/content-id.ts";
 import type { FileJob, FileOutcome, FileToRead } from "./executor.ts";
+import type { ExecutorParameters } from "./executor-parameters.ts";
 
 /**
  * What the main thread and a worker of the executor say to each other. A job asks one thing at a time: `claim` is
@@ -13,9 +14,14 @@ export type ToWorker =
   | { readonly type: "claimed"; readonly jobId: number; readonly isNew: readonly boolean[] }
   | { readonly type: "appended"; readonly jobId: number }
   | { readonly type: "stop"; readonly jobId: number }
-  | { readonly type: "abort"; readonly jobId: number }
-  /** The bytes of a batch are stored: their memory goes back to where it came from. */
-  | { readonly type: "released"; readonly buffer: ArrayBuffer };
+  | { readonly type: "abort"; readonly jobId: number };
+
+/** What a worker is started with. */
+export interface WorkerData {
+  readonly parameters: ExecutorParameters;
+  /** Of `SharedSlots`. */
+  readonly slots: SharedArrayBuffer;
+}
 
 /** `bytes` were read since the last message of the job. */
 export type FromWorker = { readonly jobId: number; readonly bytes: number } & (
@@ -24,10 +30,8 @@ export type FromWorker = { readonly jobId: number; readonly bytes: number } & (
       readonly type: "append";
       readonly ids: PackedIds;
       readonly numbers: Uint32Array;
-      /** To be given back with `released`. */
-      readonly buffer: ArrayBuffer;
-      /** How much of the buffer is sealed bytes. */
-      readonly length: number;
+      /** A slot of the shared ones, from now on the main thread's, or bytes that came along. */
+      readonly sealed: { readonly slot: number; readonly length: number } | Uint8Array;
     }
   | { readonly type: "done"; readonly outcomes: PackedOutcomes }
   | { readonly type: "failed"; readonly error: PlainError }
