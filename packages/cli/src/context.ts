@@ -48,7 +48,7 @@ export async function withRepository<T>(
     password,
     format,
     readOnly,
-    workers: Math.max(1, availableParallelism() - 1),
+    workers: availableParallelism(),
     maxMemoryBytes: globals.maxMemoryBytes,
     work: options.work,
     environment,

@@ -7,6 +7,10 @@ import type { Repository } from "../repository/repository.ts";
 // Enough for 200 TB at the default size; a policy that asks for more would only cost memory.
 const MAX_SECTIONS = 100_000;
 
+/** Kopia's default, which reads a file on one core; unless a policy asks for another size, files are read in sections of ours. */
+const DEFAULT_SECTION_BYTES = 2 ** 31;
+const OWN_SECTION_BYTES = 2 ** 28;
+
 /** What a policy says about how bytes are stored. */
 
 /** The codec of directories and of the indexes of long files; none with index version 1 (spec §3.4). */
@@ -17,12 +21,16 @@ export function metadataCodec(repository: Repository, policy: Policy): Codec | u
     : repository.codecs.byName(name);
 }
 
-/** The sections that a file is read in: whole, or cut at multiples of the policy's size (spec §5.2, forced boundaries). */
+/**
+ * The sections that a file is read in, at the same time: whole, or cut at multiples of the policy's size (spec §5.2, forced boundaries).
+ * Ours divides the default, so that the boundaries of files that Kopia has cut are among them.
+ */
 export function fileSections(
   policy: Policy,
   sizeBytes: number,
 ): readonly Pick<FileToRead, "offset" | "length">[] {
-  const sectionBytes = policy.upload?.parallelUploadAboveSize ?? -1;
+  const asked = policy.upload?.parallelUploadAboveSize ?? -1;
+  const sectionBytes = asked === DEFAULT_SECTION_BYTES ? OWN_SECTION_BYTES : asked;
   const fits = sectionBytes <= 0 || sizeBytes <= sectionBytes;
   if (fits || sizeBytes / sectionBytes > MAX_SECTIONS) {
     return [{ offset: 0 }];
