@@ -54,7 +54,7 @@ export type Program = (typeof PROGRAMS)[number];
 const PASSWORD = "bench";
 
 export const TOOLS: readonly Tool[] = [
-  varve("varve", "defaults", {}),
+  varve("varve", "defaults, password kept as Kopia keeps it", {}),
   varve("varve-zstd", "zstd-fastest", { compression: "zstd-fastest" }),
   varve("varve-same", "Kopia's hash and splitter", { kopiaAlgorithms: true }),
   varve("varve-same-zstd", "Kopia's hash and splitter, zstd-fastest", {
@@ -114,8 +114,9 @@ function varve(name: string, title: string, settings: KopiaSettings): Tool {
   const algorithms = ["--block-hash", "BLAKE2B-256-128", "--object-splitter", "DYNAMIC-4M-BUZHASH"];
   return kopiaLike({ name, title, program: "varve", settings }, (place) => ({
     global: ["--no-progress"],
-    create: settings.kopiaAlgorithms === true ? algorithms : [],
-    connect: [],
+    // Kopia keeps its password beside the connection unless it is told otherwise.
+    create: ["--persist-credentials", ...(settings.kopiaAlgorithms === true ? algorithms : [])],
+    connect: ["--persist-credentials"],
     env: {
       HOME: place.home,
       VARVE_PASSWORD: PASSWORD,

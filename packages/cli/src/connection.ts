@@ -162,9 +162,10 @@ export async function keepCredentials(path: string, secrets: StorageConfig): Pro
   await writePrivateFile(credentialsFile(path), `${JSON.stringify(secrets, undefined, 2)}\n`);
 }
 
-/** Removes the connection, and the password and credentials that were kept beside it. */
+/** Removes the connection, and the password, its key and credentials that were kept beside it. */
 export async function removeConnection(path: string): Promise<void> {
   await rm(path, { force: true });
+  await rm(keyFile(path), { force: true });
   await rm(passwordFile(path), { force: true });
   await rm(credentialsFile(path), { force: true });
 }
@@ -172,6 +173,11 @@ export async function removeConnection(path: string): Promise<void> {
 /** Where `--persist-credentials` keeps the password. */
 export function passwordFile(config: string): string {
   return `${config}.password`;
+}
+
+/** Where the key lies that was derived from that password. */
+export function keyFile(config: string): string {
+  return `${config}.key`;
 }
 
 function credentialsFile(config: string): string {

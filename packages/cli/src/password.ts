@@ -1,8 +1,6 @@
-import { readFile } from "node:fs/promises";
-import { createInterface } from "node:readline";
-import { Writable } from "node:stream";
+import { readFile, rm } from "node:fs/promises";
 import { VarveError } from "@varve/core/blob";
-import { passwordFile, writePrivateFile } from "./connection.ts";
+import { keyFile, passwordFile, writePrivateFile } from "./connection.ts";
 
 /** Where a password may come from, in this order: option, file, environment, kept beside the connection, prompt. */
 export interface PasswordSources {
@@ -24,7 +22,7 @@ export async function knownPassword(sources: PasswordSources): Promise<string | 
     sources.password ??
     (await fromFile(sources.passwordFile)) ??
     (sources.ignoreEnvironment === true ? undefined : environmentPassword()) ??
-    (await kept(sources.configFile))
+    (await keptPassword(sources.configFile))
   );
 }
 
@@ -50,8 +48,9 @@ export function environmentPassword(): string | undefined {
   return value === "" ? undefined : value;
 }
 
-/** Keeps the password in a file that only its owner may read. */
+/** Keeps the password in a file that only its owner may read. The key of the one before goes. */
 export async function keepPassword(configFile: string, password: string): Promise<void> {
+  await rm(keyFile(configFile), { force: true });
   await writePrivateFile(passwordFile(configFile), `${password}\n`);
 }
 
@@ -66,7 +65,8 @@ async function fromFile(path: string | undefined): Promise<string | undefined> {
   }
 }
 
-async function kept(configFile: string): Promise<string | undefined> {
+/** What `--persist-credentials` kept; `undefined` for nothing. */
+export async function keptPassword(configFile: string): Promise<string | undefined> {
   try {
     return (await readFile(passwordFile(configFile), "utf8")).replace(/\r?\n$/, "");
   } catch {
@@ -81,6 +81,8 @@ async function prompt(question: string): Promise<string> {
       "no password: set VARVE_PASSWORD, use --password-file, or run on a terminal",
     );
   }
+  const { createInterface } = await import("node:readline");
+  const { Writable } = await import("node:stream");
   process.stderr.write(question);
   const silent = new Writable({ write: (_chunk, _encoding, done) => done() });
   const reader = createInterface({ input: process.stdin, output: silent, terminal: true });

@@ -4,6 +4,7 @@ import { type RepositoryFormat, readRepositoryFormat } from "@varve/core/format"
 import type { Command } from "commander";
 import { type Connection, readConnection } from "./connection.ts";
 import { cliEnvironment, type GlobalOptions, globalOptions } from "./globals.ts";
+import { findKeptKey } from "./kept-key.ts";
 import { findPassword, knownPassword } from "./password.ts";
 import { openStore } from "./storage.ts";
 
@@ -89,10 +90,18 @@ async function start(
     limits,
     metered,
   });
-  const format = readRepositoryFormat(store, {
-    password,
-    ...(onDeriving === undefined ? {} : { onDeriving }),
-  });
+  const format = unlockWithKeptKey(store, { password, onDeriving, configFile: globals.configFile });
   format.catch(() => {}); // whoever opens the repository with it is told
   return { connection, password, environment, store, format };
+}
+
+async function unlockWithKeptKey(
+  store: LimitedStore,
+  options: { password: string; configFile: string; onDeriving: (() => void) | undefined },
+): Promise<RepositoryFormat> {
+  const { password, configFile, onDeriving } = options;
+  const kept = await findKeptKey(configFile, password);
+  const format = await readRepositoryFormat(store, { password, known: kept?.known, onDeriving });
+  await kept?.update(format);
+  return format;
 }

@@ -138,6 +138,9 @@ describe("connections", () => {
     const password = cli.path("config/repository.config.password");
     expect(fileMode(password)).toBe(0o600);
     await cli.ok(["repository", "status"], NO_PASSWORD);
+    const key = cli.path("config/repository.config.key");
+    expect(fileMode(key)).toBe(0o600);
+    expect(readFileSync(key, "utf8")).not.toContain(PASSWORD);
     await cli.ok(["repository", "disconnect"]);
     expect(readdirSync(cli.path("config"))).toEqual([]);
     expect(await cli.fails(["repository", "status"])).toContain("not connected");
@@ -226,6 +229,46 @@ describe("the password", () => {
     await cli.ok([...change, "--new-password-file", file], NO_PASSWORD);
     await cli.ok(["repository", "status"], { env: { VARVE_PASSWORD: "third" } });
     expect(fileMode(cli.path("config/repository.config.password"))).toBe(0o600);
+  });
+});
+
+describe("the key of a kept password", () => {
+  const status = ["repository", "status"];
+
+  test("is used as long as it opens the repository, and only with that password", async () => {
+    using cli = new Cli();
+    await cli.createRepository("--persist-credentials");
+    const key = cli.path("config/repository.config.key");
+    await cli.ok(status);
+    const kept = readFileSync(key, "utf8");
+    const guess = { env: { VARVE_PASSWORD: "guess" } };
+    expect(await cli.fails(status, guess)).toContain("[wrong-password]");
+    for (const damaged of ["", "null", '{"key":1}', kept.replace(/"key":"../, '"key":"')]) {
+      cli.write("config/repository.config.key", damaged);
+      await cli.ok(status, NO_PASSWORD);
+      expect(readFileSync(key, "utf8")).toBe(kept);
+    }
+  });
+
+  test("does not outlive a change of the password, here or elsewhere", async () => {
+    using cli = new Cli();
+    await cli.createRepository("--persist-credentials");
+    const other = ["--config-file", cli.path("elsewhere/other.config")];
+    await cli.ok([...other, ...connectTo(cli.path("repo"))]);
+    await cli.ok(status);
+    const key = cli.path("config/repository.config.key");
+    const kept = readFileSync(key, "utf8");
+    const change = ["repository", "change-password"];
+    await cli.ok([...other, ...change], { env: { VARVE_NEW_PASSWORD: "second" } });
+    expect(await cli.fails(status)).toContain("[wrong-password]");
+    const second = { env: { VARVE_PASSWORD: "second" } };
+    await cli.ok(status, second); // it is not what was kept
+    expect(readFileSync(key, "utf8")).toBe(kept);
+    await cli.ok(change, { env: { ...second.env, VARVE_NEW_PASSWORD: "third" } });
+    expect(existsSync(key)).toBe(false);
+    await cli.ok(status, NO_PASSWORD);
+    expect(readFileSync(key, "utf8")).not.toBe(kept);
+    expect(existsSync(cli.path("elsewhere/other.config.key"))).toBe(false);
   });
 });
 

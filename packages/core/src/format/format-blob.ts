@@ -1,4 +1,4 @@
-import { concatBytes, fromBase64, toBase64, utf8 } from "../base/bytes.ts";
+import { concatBytes, equalBytes, fromBase64, toBase64, utf8 } from "../base/bytes.ts";
 import type { Environment } from "../base/environment.ts";
 import { isVarveError, VarveError } from "../base/errors.ts";
 import { encodeJson, JsonRecord, parseJson } from "../base/json.ts";
@@ -6,7 +6,7 @@ import { AEAD_OVERHEAD } from "../crypto/aead.ts";
 import { type Crypto, KEY_DERIVATION_NAMES } from "../crypto/registry.ts";
 import { DEFAULT_KOPIA_SPLITTER } from "../splitter/registry.ts";
 import { decodeBlobConfig, openWithFormatKey, sealWithFormatKey } from "./blob-config.ts";
-import type { EpochParameters, RepositoryFormat, RequiredFeature } from "./format.ts";
+import type { DerivedKey, EpochParameters, RepositoryFormat, RequiredFeature } from "./format.ts";
 import {
   DEFAULT_EPOCHS,
   DEFAULT_MAX_PACK_SIZE,
@@ -99,27 +99,29 @@ const MIN_UNIQUE_ID_SIZE = 16;
 const NEW_OUTER = { tool: "varve", buildVersion: "", buildInfo: "" };
 const WHAT = "kopia.repository";
 
+export interface UnlockOptions {
+  readonly password: string;
+  /** Of this password: used as long as it is of this repository and opens the blob, else another is derived. */
+  readonly known?: DerivedKey | undefined;
+  readonly crypto: Crypto;
+  /** Called once a key is being derived, elsewhere than in this thread. */
+  readonly onDeriving?: (() => void) | undefined;
+}
+
 /**
  * Parses and decrypts `kopia.repository` and, if there is one, `kopia.blobcfg`; damage of the latter is told in the result.
  * Throws `corrupt` for bytes that are no such thing, `wrong-password`, and `format-unsupported` naming the version, algorithm or feature that is not known.
  */
 export async function unlockFormat(
   formatBlob: Uint8Array,
-  options: {
-    readonly password: string;
-    readonly crypto: Crypto;
-    readonly blobConfig?: Uint8Array | undefined;
-    /** Called once the key is being derived, elsewhere than in this thread. */
-    readonly onDeriving?: (() => void) | undefined;
-  },
+  options: UnlockOptions & { readonly blobConfig?: Uint8Array | undefined },
 ): Promise<RepositoryFormat> {
-  const { password, crypto, blobConfig } = options;
+  const { crypto, blobConfig } = options;
   const outer = parseOuter(formatBlob);
-  const deriving = deriveFormatKey(outer, password, crypto);
-  options.onDeriving?.();
-  const formatKey = await deriving;
+  const { formatKey, plain } =
+    openWithKnownKey(outer, options) ?? (await openWithPassword(outer, options));
   const keys = { formatKey, uniqueId: outer.uniqueId };
-  const innerJson = parseJson(openInner(outer.sealed, keys, crypto), WHAT);
+  const innerJson = parseJson(plain, WHAT);
   const inner = parseInnerFormat(innerJson);
   checkReadable(inner, crypto);
   const config = blobConfig && openBlobConfig(blobConfig, keys, crypto);
@@ -209,13 +211,40 @@ function parseOuter(formatBlob: Uint8Array): OuterFormat {
   return { uniqueId, keyDerivation, sealed, json: isJsonObject(json) ? json : {} };
 }
 
-function openInner(
-  sealed: Uint8Array,
-  keys: { formatKey: Uint8Array; uniqueId: Uint8Array },
-  crypto: Crypto,
-): Uint8Array {
+interface OpenedInner {
+  readonly formatKey: Uint8Array;
+  readonly plain: Uint8Array;
+}
+
+/** `undefined` when the key is of another repository or derivation, and when the password was changed elsewhere. */
+function openWithKnownKey(
+  { sealed, uniqueId, keyDerivation }: OuterFormat,
+  { known, crypto }: UnlockOptions,
+): OpenedInner | undefined {
+  if (known?.keyDerivation !== keyDerivation || !equalBytes(known.uniqueId, uniqueId)) {
+    return undefined;
+  }
+  const { formatKey } = known;
   try {
-    return openWithFormatKey(sealed, keys, crypto);
+    return { formatKey, plain: openWithFormatKey(sealed, { formatKey, uniqueId }, crypto) };
+  } catch (error) {
+    if (isVarveError(error, "corrupt")) {
+      return undefined;
+    }
+    throw error;
+  }
+}
+
+async function openWithPassword(
+  outer: OuterFormat,
+  { password, crypto, onDeriving }: UnlockOptions,
+): Promise<OpenedInner> {
+  const deriving = deriveFormatKey(outer, password, crypto);
+  onDeriving?.();
+  const formatKey = await deriving;
+  const { sealed, uniqueId } = outer;
+  try {
+    return { formatKey, plain: openWithFormatKey(sealed, { formatKey, uniqueId }, crypto) };
   } catch (cause) {
     if (!isVarveError(cause, "corrupt")) {
       throw cause;

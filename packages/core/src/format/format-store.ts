@@ -6,7 +6,12 @@ import type { Crypto } from "../crypto/registry.ts";
 import { decodeBlobConfig, encodeBlobConfig } from "./blob-config.ts";
 import { BLOB_CONFIG, FORMAT_BLOB, type RepositoryFormat } from "./format.ts";
 import { FORMAT_COPY } from "./format-copy.ts";
-import { encodeFormatBlob, type FormatDeps, unlockFormat } from "./format-blob.ts";
+import {
+  encodeFormatBlob,
+  type FormatDeps,
+  type UnlockOptions,
+  unlockFormat,
+} from "./format-blob.ts";
 import { retainingStore } from "./retaining-store.ts";
 
 /** The format blobs in a store: read, written once, replaced (spec §2.7, §2.9). */
@@ -14,13 +19,9 @@ import { retainingStore } from "./retaining-store.ts";
 /** Throws `not-a-repository` when there is no format blob, and what {@link unlockFormat} throws. */
 export async function readFormat(
   store: BlobStore,
-  options: CallOptions & {
-    readonly password: string;
-    readonly crypto: Crypto;
-    readonly onDeriving?: (() => void) | undefined;
-  },
+  options: CallOptions & UnlockOptions,
 ): Promise<RepositoryFormat> {
-  const { password, crypto, onDeriving, signal } = options;
+  const { signal } = options;
   const [formatBlob, configAtOnce] = await Promise.all([
     getIfPresent(store, FORMAT_BLOB, { signal }),
     getIfPresent(store, BLOB_CONFIG, { signal }),
@@ -35,7 +36,7 @@ export async function readFormat(
   // The configuration is stored first: it may have come between the two reads.
   const blobConfig = configAtOnce ?? (await getIfPresent(store, BLOB_CONFIG, { signal }));
   try {
-    return await unlockFormat(formatBlob, { password, crypto, blobConfig, onDeriving });
+    return await unlockFormat(formatBlob, { ...options, blobConfig });
   } catch (cause) {
     if (!isVarveError(cause, "corrupt")) {
       throw cause;

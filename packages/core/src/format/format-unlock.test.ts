@@ -243,3 +243,42 @@ describe("hostile bytes", () => {
     );
   });
 });
+
+describe("a key that was derived before", () => {
+  /** Counts derivations. */
+  function counting(): { crypto: Crypto; count: () => number } {
+    let count = 0;
+    const deriveKey: Crypto["deriveKey"] = (...call) => {
+      count++;
+      return quickCrypto.deriveKey(...call);
+    };
+    return { crypto: { ...quickCrypto, deriveKey }, count: () => count };
+  }
+
+  test("is used instead of the password", async () => {
+    const format = await createFormat({ password }, quickDeps);
+    const blob = encodeFormatBlob(format, quickDeps);
+    const { crypto, count } = counting();
+    const unlocked = await unlockFormat(blob, { password, known: format, crypto });
+    expect(toBase64(unlocked.masterKey)).toBe(toBase64(format.masterKey));
+    expect(count()).toBe(0);
+  });
+
+  test.each<[string, Partial<RepositoryFormat>]>([
+    ["that is of another password", { formatKey: new Uint8Array(32) }],
+    ["that is of another repository", { uniqueId: new Uint8Array(32) }],
+    ["that is of another derivation", { keyDerivation: "pbkdf2-sha256-600000" }],
+    ["that is no key", { formatKey: new Uint8Array(0) }],
+  ])("%s is not", async (_name, changed) => {
+    const format = await createFormat({ password }, quickDeps);
+    const blob = encodeFormatBlob(format, quickDeps);
+    const { crypto, count } = counting();
+    const known = { ...format, ...changed };
+    const unlocked = await unlockFormat(blob, { password, known, crypto });
+    expect(toBase64(unlocked.formatKey)).toBe(toBase64(format.formatKey));
+    expect(count()).toBe(1);
+    await expect(unlockFormat(blob, { password: "wrong", known, crypto })).rejects.toMatchObject({
+      code: "wrong-password",
+    });
+  });
+});

@@ -39,6 +39,9 @@ export interface RepositoryFormat {
   readonly stored?: StoredJson | undefined;
 }
 
+/** A key that was derived before, with what it was derived for; a secret as the password is. A format that was read is one. */
+export type DerivedKey = Pick<RepositoryFormat, "formatKey" | "uniqueId" | "keyDerivation">;
+
 /** Spec §2.7. */
 export interface BlobRetention {
   readonly mode: "governance" | "compliance" | "locked";

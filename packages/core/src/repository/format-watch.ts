@@ -31,7 +31,7 @@ export function watchFormat(
   let known = opened;
   return async ({ signal }) => {
     if (!equalBytes(await store.get(FORMAT_BLOB, { signal }), known.rawFormatBlob)) {
-      known = await readFormat(store, { password, crypto, signal });
+      known = await readFormat(store, { password, known, crypto, signal });
     }
     refuseUpgradeLock(known, environment);
     if (
