@@ -1,5 +1,7 @@
+import { createRequire } from "node:module";
+import type * as NodeZstd from "@toondepauw/node-zstd";
 import { plainBytes } from "./run-decoder.ts";
-import { openWasmZstd } from "./wasm-zstd.ts";
+import { openWasmZstd } from "./node-wasm-zstd.ts";
 import type { ZstdProvider } from "./zstd.ts";
 
 /**
@@ -7,8 +9,10 @@ import type { ZstdProvider } from "./zstd.ts";
  * its decoder grows the output without end and is no faster than the WebAssembly one, which can be bounded.
  */
 export async function openNativeZstd(): Promise<ZstdProvider | undefined> {
-  const library = await import("@toondepauw/node-zstd").catch(() => undefined);
-  if (library === undefined) {
+  let library: typeof NodeZstd;
+  try {
+    library = createRequire(import.meta.url)("@toondepauw/node-zstd") as typeof NodeZstd; // its own types
+  } catch {
     return undefined;
   }
   const { Encoder } = library;

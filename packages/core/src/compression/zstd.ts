@@ -1,6 +1,6 @@
 import { openNativeZstd } from "./native-zstd.ts";
 import { openNodeZstd } from "./node-zstd.ts";
-import { openWasmZstd } from "./wasm-zstd.ts";
+import { openWasmZstd } from "./node-wasm-zstd.ts";
 import { VarveError } from "../base/errors.ts";
 
 /** One implementation of zstd. Levels are those of the zstd library, 1 to 11. */

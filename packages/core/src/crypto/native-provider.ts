@@ -1,4 +1,5 @@
 import { Buffer } from "node:buffer";
+import { createRequire } from "node:module";
 import type * as BlakeHash from "@napi-rs/blake-hash";
 import type { CryptoProvider, Hasher } from "./crypto.ts";
 import { cutDigest, type HashRecipe, recipeWithKey } from "./kopia-hash.ts";
@@ -16,7 +17,8 @@ export async function openNativeProvider(
 ): Promise<CryptoProvider | undefined> {
   let binding: Binding;
   try {
-    binding = await import("@napi-rs/blake-hash");
+    // Not `import`, which reads a CommonJS module twice, the first time for its names.
+    binding = createRequire(import.meta.url)("@napi-rs/blake-hash") as Binding; // its own types
   } catch {
     return undefined; // optional: whoever cares asks `Crypto.providers`
   }
