@@ -48,8 +48,8 @@ export const MIN_INDEX_BYTES: number = 32 * 1024 * 1024;
 /** More makes index blobs no better. */
 const MAX_PENDING_INDEX_BYTES = 32 * 1024 * 1024;
 const MIB = 1024 * 1024;
-/** Packs that a writer fills, one for data and one for metadata, and one that is full and waits. */
-const PACKS_BESIDE_UPLOADS = 3;
+/** Packs that a writer fills, one for data and one for metadata. */
+const PACKS_BESIDE_UPLOADS = 2;
 
 type Rung = Pick<
   MemoryPlan,

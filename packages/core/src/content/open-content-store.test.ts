@@ -300,7 +300,7 @@ test("no more than four packs are on their way, and writers wait", async () => {
   })();
   await turns();
   expect(waiting).toHaveLength(4);
-  expect(written).toHaveLength(5 * 4 - 1); // the content that closed the fifth pack waits
+  expect(written).toHaveLength(4 * 4 - 1); // the content that closed the fifth pack waits
   for (let step = 0; written.length < 40 && step < 40; step++) {
     waiting.shift()?.();
     await turns();

@@ -122,9 +122,9 @@ export class PackWriter {
     }
   }
 
-  /** Waits while more packs are closed than may be on their way: the only thing that slows a producer down. */
+  /** Waits while as many packs are closed as may be on their way: the only thing that slows a producer down. */
   async room({ signal }: CallOptions = {}): Promise<void> {
-    if (this.#closedPacks > this.#options.parallelUploads()) {
+    if (this.#closedPacks >= this.#options.parallelUploads()) {
       // First come, first served: this slot is free only after every closed pack has had one.
       await this.#slots.acquire(1, { signal });
       this.#slots.release(1);
