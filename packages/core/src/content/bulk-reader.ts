@@ -1,7 +1,8 @@
 import { Semaphore, forEachLimit } from "../base/concurrency.ts";
-import type { CallOptions } from "../base/environment.ts";
+import type { CallOptions, Environment } from "../base/environment.ts";
 import type { MemoryPlan } from "../base/memory-plan.ts";
 import { VarveError, errorMessage } from "../base/errors.ts";
+import { Turns } from "../base/turns.ts";
 import type { BlobId, BlobStore } from "../blob/store.ts";
 import type { ContentInfo } from "../index/content-info.ts";
 import type { ContentStore } from "./content-store.ts";
@@ -31,6 +32,7 @@ export interface ContentReadSource {
   readonly blobs: Pick<BlobStore, "get">;
   readonly contents: Pick<ContentStore, "read" | "decode">;
   readonly memory: Pick<MemoryPlan, "parallelReads" | "readAheadBytes">;
+  readonly environment: Pick<Environment, "nowMs" | "sleep">;
 }
 
 /** The plain bytes of a content, or why there are none. The bytes are gone once `use` has settled. */
@@ -94,6 +96,7 @@ export class BulkReader {
   readonly #source: ContentReadSource;
   readonly #parallel: number;
   readonly #held: Semaphore;
+  readonly #turns: Turns;
   /** Memory of earlier reads, all of one length: fresh pages for each would cost the system more than the read. */
   readonly #spare: Uint8Array[] = [];
   #bytesRead = 0;
@@ -102,6 +105,7 @@ export class BulkReader {
     this.#source = source;
     this.#parallel = options.parallel ?? source.memory.parallelReads;
     this.#held = new Semaphore(source.memory.readAheadBytes);
+    this.#turns = new Turns(source.environment);
   }
 
   /** Packed bytes fetched so far. */
@@ -125,6 +129,7 @@ export class BulkReader {
       try {
         const packed = await this.#fetch(range, { into, signal });
         for (const info of range.infos) {
+          await this.#turns.due();
           await use(info, await this.#open(info, range, packed, { signal }));
         }
       } finally {

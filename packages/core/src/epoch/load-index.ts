@@ -2,6 +2,7 @@ import { PARALLEL_READS, READ_AHEAD_BYTES } from "../base/budget.ts";
 import { forEachLimit, Semaphore } from "../base/concurrency.ts";
 import type { CallOptions, Environment } from "../base/environment.ts";
 import { isVarveError, VarveError } from "../base/errors.ts";
+import { Turns } from "../base/turns.ts";
 import { damageOf, type DamagedBlob } from "../blob/damaged-blob.ts";
 import type { BlobId, BlobInfo } from "../blob/store.ts";
 import type { ContentIndex } from "../index/content-index.ts";
@@ -27,11 +28,12 @@ export async function loadContentIndex(
   const { into, known, environment, signal } = options;
   const loaded = new Set<BlobId>();
   const damaged = new Map<BlobId, DamagedBlob>();
+  const turns = new Turns(environment);
   const budget = new Semaphore(options.readAheadBytes ?? READ_AHEAD_BYTES);
   const load = async ({ id, size }: BlobInfo): Promise<void> => {
     await budget.acquire(size, { signal });
     try {
-      addFile(into, { id, bytes: await indexBlobs.read(id, { signal }) });
+      await addFile(into, { id, bytes: await indexBlobs.read(id, { signal }), turns });
       loaded.add(id);
     } catch (cause) {
       const error = damageOf(cause);
@@ -76,9 +78,14 @@ export function estimatedEntries(blobs: readonly BlobInfo[]): number {
 // spec §4.4: a prefix byte, a hash of 16 bytes and 16 more at least; packs and formats come on top.
 const MIN_ENTRY_BYTES = 33;
 
-function addFile(into: ContentIndex, { id, bytes }: { id: BlobId; bytes: Uint8Array }): void {
+async function addFile(
+  into: ContentIndex,
+  { id, bytes, turns }: { id: BlobId; bytes: Uint8Array; turns: Turns },
+): Promise<void> {
   try {
-    into.addFile(bytes);
+    for (const _ of into.addFileInSteps(bytes)) {
+      await turns.due();
+    }
   } catch (cause) {
     if (isVarveError(cause)) {
       throw new VarveError(cause.code, `index blob ${id}: ${cause.message}`, { cause });

@@ -17,6 +17,8 @@ export interface ContentIndex extends EntryTable {
    * another size than those already here.
    */
   addFile(bytes: Uint8Array): void;
+  /** The same in steps of some milliseconds: `bytes` must stay as they are until the last one. Throws before the first, or never. */
+  addFileInSteps(bytes: Uint8Array): Iterable<void>;
   /** About so many contents will come: under a bound, the table is made for them at once. */
   expect(count: number): void;
   /** Merges one entry. Throws `invalid-argument` for numbers that no index holds, else like `addFile`. */

@@ -73,6 +73,19 @@ export function readPackName(bytes: Uint8Array, offset: number, length: number):
   }
 }
 
+/** Takes over an entry as {@link infoOf} gives it. */
+export function setFields(fields: EntryFields, info: ContentInfo, pack: number): void {
+  fields.timestampSeconds = info.timestampSeconds;
+  fields.deleted = info.deleted;
+  fields.packOffset = info.packOffset;
+  fields.packedLength = info.packedLength;
+  fields.originalLength = info.originalLength;
+  fields.pack = pack;
+  fields.compressionHeaderId = info.compressionHeaderId;
+  fields.formatVersion = info.formatVersion;
+  fields.encryptionKeyId = info.encryptionKeyId ?? 0;
+}
+
 /** An entry as the layers above see it. */
 export function infoOf(id: ContentId, fields: EntryFields, packBlobId: BlobId): ContentInfo {
   const info: ContentInfo = {

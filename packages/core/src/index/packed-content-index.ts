@@ -12,6 +12,7 @@ import {
   infoOf,
   requireReadable,
   requireStorable,
+  setFields,
 } from "./index-layout.ts";
 import { PackNames } from "./pack-names.ts";
 import { PackNeeds } from "./pack-needs.ts";
@@ -26,6 +27,7 @@ const BOUND_TABLE_LOAD = 0.9;
 const SLOT_BYTES = 4;
 /** The least part of a bound that is for records. */
 const RECORD_FRACTION = 1 / 16;
+const ENTRIES_PER_STEP = 8192; // some milliseconds
 // A record is the hash in words of four bytes, then these words.
 const TIME = 0; // low 32 bits of the timestamp
 const PLACE = 1; // bit 31 deleted, bits 0-30 pack offset
@@ -88,6 +90,10 @@ export class PackedContentIndex implements ContentIndex {
   }
 
   addFile(bytes: Uint8Array): void {
+    for (const _ of this.addFileInSteps(bytes));
+  }
+
+  *addFileInSteps(bytes: Uint8Array): Generator<void, void, undefined> {
     const file = parseIndex(bytes);
     if (file.count === 0) {
       return;
@@ -102,6 +108,9 @@ export class PackedContentIndex implements ContentIndex {
       fields.pack = packs[fields.pack] as number; // parseIndex has checked it
       this.#readKeyBytes(bytes, file.keyOffset(position));
       this.#merge();
+      if ((position + 1) % ENTRIES_PER_STEP === 0) {
+        yield;
+      }
     }
   }
 
@@ -116,16 +125,7 @@ export class PackedContentIndex implements ContentIndex {
     requireStorable(info);
     this.#requireKeySize(1 + Math.floor(info.id.length / 2));
     this.#readKeyText(info.id);
-    const fields = this.#fields;
-    fields.timestampSeconds = info.timestampSeconds;
-    fields.deleted = info.deleted;
-    fields.packOffset = info.packOffset;
-    fields.packedLength = info.packedLength;
-    fields.originalLength = info.originalLength;
-    fields.pack = this.#packs.intern(info.packBlobId);
-    fields.compressionHeaderId = info.compressionHeaderId;
-    fields.formatVersion = info.formatVersion;
-    fields.encryptionKeyId = info.encryptionKeyId ?? 0;
+    setFields(this.#fields, info, this.#packs.intern(info.packBlobId));
     this.#merge();
   }
 

@@ -2,6 +2,7 @@ import { ByteReader } from "../base/cursor.ts";
 import { forEachLimit } from "../base/concurrency.ts";
 import type { CallOptions } from "../base/environment.ts";
 import { VarveError } from "../base/errors.ts";
+import { Turns } from "../base/turns.ts";
 import { decompressContent } from "../compression/content-compression.ts";
 import { type ContentOutcome, BulkReader } from "../content/bulk-reader.ts";
 import type { ContentId } from "../index/content-id.ts";
@@ -64,6 +65,7 @@ class RestoreRun {
   readonly #report: ReportBuilder;
   readonly #walk: TreeWalk;
   readonly #reader: BulkReader;
+  readonly #turns: Turns;
   readonly #unfinished: Set<FileTask> = new Set();
   #previousWindow: Promise<void> = Promise.resolve();
 
@@ -78,6 +80,7 @@ class RestoreRun {
     });
     this.#walk = new TreeWalk({ repository, target, report: this.#report, signal });
     this.#reader = new BulkReader(repository, { parallel: options.parallel });
+    this.#turns = new Turns(repository.environment);
   }
 
   async run(): Promise<void> {
@@ -106,6 +109,7 @@ class RestoreRun {
     const steps = this.#walk.steps(this.#options.root);
     const { parallelReads } = this.#repository.memory;
     for await (const task of mapAhead(steps, parallelReads, (step) => this.#prepare(step))) {
+      await this.#turns.due();
       if (!(task instanceof FileTask)) {
         window.addDirectory(task);
       } else {

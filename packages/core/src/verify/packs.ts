@@ -1,6 +1,7 @@
 import type { CallOptions } from "../base/environment.ts";
 import { BitSet } from "../base/bit-set.ts";
 import { VarveError } from "../base/errors.ts";
+import { Turns } from "../base/turns.ts";
 import type { BlobId, BlobStore } from "../blob/store.ts";
 import { BulkReader } from "../content/bulk-reader.ts";
 import type { IndexView } from "../content/content-store.ts";
@@ -64,7 +65,9 @@ export async function readAll(
     );
   let batch: ContentInfo[] = [];
   let bytes = 0;
+  const turns = new Turns(repository.environment);
   for (const pack of byPack(repository.contents.index, ids.refs())) {
+    await turns.due();
     for (const ref of pack) {
       const info = repository.contents.index.infoAt(ref);
       batch.push(info);

@@ -1,4 +1,5 @@
 import { type ErrorCode, VarveError, errorMessage } from "../base/errors.ts";
+import { Turns } from "../base/turns.ts";
 import type { ContentId } from "../index/content-id.ts";
 import type { ContentInfo } from "../index/content-info.ts";
 import { type ObjectId, splitObjectId } from "../object/object-id.ts";
@@ -64,6 +65,7 @@ export class StructureCheck {
   readonly #isSelected: (file: ObjectId) => boolean;
   readonly #signal: AbortSignal | undefined;
   readonly #onProgress: () => void;
+  readonly #turns: Turns;
 
   constructor(options: {
     repository: Repository;
@@ -82,6 +84,7 @@ export class StructureCheck {
     this.#isSelected = options.isSelected;
     this.#signal = options.signal;
     this.#onProgress = options.onProgress;
+    this.#turns = new Turns(options.repository.environment);
   }
 
   async checkDirectory(root: ObjectId): Promise<void> {
@@ -95,6 +98,7 @@ export class StructureCheck {
           continue;
         }
         for (const entry of record.entries) {
+          await this.#turns.due();
           if (entry.type !== "directory") {
             await this.#checkEntry(object, entry);
           } else if (this.#seen.add(entry.object)) {
@@ -126,6 +130,7 @@ export class StructureCheck {
 
   async #read(directory: ObjectId): Promise<DirectoryRecord | undefined> {
     this.directories += 1;
+    await this.#turns.due();
     try {
       for await (const id of this.#repository.objects.contents(directory, {
         signal: this.#signal,
@@ -159,6 +164,7 @@ export class StructureCheck {
       let end = 0;
       let gap: number | undefined;
       for await (const part of this.#repository.objects.parts(object, { signal: this.#signal })) {
+        await this.#turns.due();
         for (const id of part.index) {
           this.#checkContent(id, false); // going through the pieces reads it
         }
