@@ -1,40 +1,70 @@
 import { rmSync } from "node:fs";
 import { availableParallelism } from "node:os";
 import { join } from "node:path";
-import { monitorEventLoopDelay } from "node:perf_hooks";
-import { createRepository, createSnapshot, openFileSystemStore, openRepository } from "@varve/core";
+import { type IntervalHistogram, monitorEventLoopDelay } from "node:perf_hooks";
+import {
+  createRepository,
+  createSnapshot,
+  localTarget,
+  openFileSystemStore,
+  openRepository,
+  restore,
+  verify,
+} from "@varve/core";
 import { prepareDataset } from "./datasets.ts";
 import type { LayerOptions } from "./layers.ts";
-import type { Liveness } from "./result.ts";
+import type { Liveness, LivenessWork } from "./result.ts";
 
-/** How late the event loop of a program is while it backs up through the library: what its other work feels. */
+/** How late the event loop of a program is while it works through the library: what its other work feels. */
 export async function measureLiveness(options: LayerOptions): Promise<Liveness[]> {
   const results: Liveness[] = [];
   for (const dataset of options.datasets) {
     const { path } = prepareDataset(dataset, join(options.directory, "data"), options.scale);
     for (const workers of [availableParallelism(), 0]) {
       options.log(`event loop: ${dataset.name}, ${workers} workers`);
-      const delays = await delaysOfBackup(path, { workers, directory: options.directory });
-      results.push({ dataset: dataset.name, workers, ...delays });
+      const delays = await delaysOn(path, { workers, directory: options.directory });
+      results.push(...delays.map((late) => ({ dataset: dataset.name, workers, ...late })));
     }
   }
   return results;
 }
 
-async function delaysOfBackup(
+type Late = Pick<Liveness, "work" | "medianMs" | "p99Ms" | "maxMs">;
+
+async function delaysOn(
   path: string,
   { workers, directory }: { readonly workers: number; readonly directory: string },
-): Promise<Pick<Liveness, "medianMs" | "p99Ms" | "maxMs">> {
+): Promise<Late[]> {
   const repositoryPath = join(directory, "liveness");
-  rmSync(repositoryPath, { recursive: true, force: true });
+  const target = join(directory, "liveness-restored");
+  const clean = (): void => {
+    rmSync(repositoryPath, { recursive: true, force: true });
+    rmSync(target, { recursive: true, force: true });
+  };
+  clean();
   await using store = await openFileSystemStore(repositoryPath, { create: true });
   await createRepository(store, { password: "bench" });
   await using repository = await openRepository(store, { password: "bench", workers });
-  const monitor = monitorEventLoopDelay({ resolution: RESOLUTION_MS });
-  monitor.enable();
-  await createSnapshot(repository, { path });
-  monitor.disable();
-  rmSync(repositoryPath, { recursive: true, force: true });
+  const late: Late[] = [];
+  const watch = async <T>(work: LivenessWork, run: () => Promise<T>): Promise<T> => {
+    const monitor = monitorEventLoopDelay({ resolution: RESOLUTION_MS });
+    monitor.enable();
+    const result = await run();
+    monitor.disable();
+    late.push({ work, ...delaysOf(monitor) });
+    return result;
+  };
+  const { snapshot } = await watch("first backup", () => createSnapshot(repository, { path }));
+  await watch("unchanged backup", () => createSnapshot(repository, { path }));
+  await watch("restore", () =>
+    restore(repository, { root: snapshot.root, target: localTarget(target) }),
+  );
+  await watch("verify", () => verify(repository));
+  clean();
+  return late;
+}
+
+function delaysOf(monitor: IntervalHistogram): Omit<Late, "work"> {
   // What is recorded is the time between two turns, so the resolution is part of it.
   const lateMs = (nanoseconds: number): number => Math.max(0, nanoseconds / 1e6 - RESOLUTION_MS);
   return {

@@ -1,17 +1,16 @@
-import { existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
+import { mkdirSync } from "node:fs";
 import { tmpdir } from "node:os";
-import { basename, dirname, join, resolve } from "node:path";
+import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
-import { renderChart } from "./chart.ts";
 import { compare, CONDITIONS, CP } from "./compare.ts";
 import { type Dataset, DATASETS } from "./datasets.ts";
 import { LATENCY_CONDITIONS, LATENCY_DATASETS, measureLatency } from "./latency.ts";
 import { type LayerOptions, measureLayers } from "./layers.ts";
 import { measureLiveness } from "./liveness.ts";
 import { measurePrimitives } from "./primitives.ts";
-import { renderReport } from "./report.ts";
-import { type BenchResult, describeMachine, PHASES } from "./result.ts";
+import { report, resultIn, saveResult, writeReport } from "./report-command.ts";
+import { type BenchResult, currentCommits, describeMachine, PHASES } from "./result.ts";
 import { type Comparison, NOTHING } from "./tally.ts";
 import { findPrograms, TOOLS } from "./tools.ts";
 
@@ -23,16 +22,17 @@ const HELP = `npm run bench -- [command] [options]
   (none)          primitives, layers, and the comparison with other tools
   primitives      splitters, hashes, codecs, ciphers, key derivation
   layers          index, directories, upload and restore
-  liveness        how late the event loop of an embedding program is during a backup
+  liveness        how late the event loop of an embedding program is during backups, a restore, a verification
   compare         varve, kopia, restic, rustic, borg on the same data
   memory          peak memory of varve backing up one large file and many small ones
   latency         varve and kopia with a bucket near and behind 50 ms; needs the Go toolchain
-  report <json>   the Markdown and the charts of a result once more
+  report <json…>  the Markdown and the charts of a result once more; of several results as one
 
   --full              data of full size, five runs; results go to bench/results. What the file of the day
                       already holds is kept, so that a run can be split by --datasets, --tools and --runs
   --scale <n>         size of the data; 1 is full size (${QUICK_SCALE})
   --runs <n>          of the comparison (1)
+  --readme            with report: rewrites what the README shows of it
   --datasets <a,b>    of ${DATASETS.map(({ name }) => name).join(", ")}
   --tools <a,b>       of ${TOOLS.map(({ name }) => name).join(", ")};
                       without variants unless --full or named
@@ -70,6 +70,7 @@ async function main(): Promise<void> {
       full: { type: "boolean", default: false },
       help: { type: "boolean", default: false },
       scale: { type: "string" },
+      readme: { type: "boolean", default: false },
       runs: { type: "string" },
       datasets: { type: "string" },
       tools: { type: "string" },
@@ -80,15 +81,15 @@ async function main(): Promise<void> {
       work: { type: "string" },
     },
   });
-  const [command = "all", file] = positionals;
-  if (values.help || !COMMANDS.includes(command) || (command === "report" && file === undefined)) {
+  const [command = "all", ...files] = positionals;
+  const takesFiles = command === "report";
+  if (values.help || !COMMANDS.includes(command) || takesFiles !== files.length > 0) {
     process.stdout.write(HELP);
     process.exitCode = values.help ? 0 : 2;
     return;
   }
-  if (file !== undefined) {
-    const result = JSON.parse(readFileSync(file, "utf8")) as BenchResult; // what writeResult wrote
-    writeReport(result, dirname(resolve(file)), basename(file, ".json"));
+  if (takesFiles) {
+    report(files, values);
     return;
   }
   const { full } = values;
@@ -115,18 +116,23 @@ async function main(): Promise<void> {
   };
   mkdirSync(settings.work, { recursive: true });
   const measured = command === "latency" ? measureFar(settings) : measureAll(command, settings);
-  writeResult(await measured, settings, command);
+  const result = await measured;
+  const file = resultFile(settings, command);
+  save(file, result);
+  writeReport(file, result);
+}
+
+function save(file: string, result: BenchResult): void {
+  mkdirSync(dirname(file), { recursive: true });
+  saveResult(file, result);
 }
 
 /** What the result file of this day already holds; a quick run, another scale or another machine starts anew. */
 function earlierResult(settings: Settings, command: string): BenchResult | undefined {
-  const file = resultFile(settings, command);
-  if (!settings.full || !existsSync(file)) {
-    return undefined;
-  }
-  const earlier = JSON.parse(readFileSync(file, "utf8")) as BenchResult; // what writeResult wrote
-  const isOfHere = JSON.stringify(earlier.machine) === JSON.stringify(describeMachine());
-  return earlier.schema === 1 && earlier.scale === settings.scale && isOfHere ? earlier : undefined;
+  const earlier = settings.full ? resultIn(resultFile(settings, command)) : undefined;
+  const machine = JSON.stringify(describeMachine(settings.work));
+  const isOfHere = JSON.stringify(earlier?.machine) === machine;
+  return isOfHere && earlier?.scale === settings.scale ? earlier : undefined;
 }
 
 function resultName({ date }: Settings, command: string): string {
@@ -165,8 +171,9 @@ async function measureAll(command: string, settings: Settings): Promise<BenchRes
     date,
     scale,
     runs,
-    machine: describeMachine(),
+    machine: describeMachine(directory),
     versions: { ...earlier?.versions, ...versions },
+    commits: [...new Set([...(earlier?.commits ?? []), ...currentCommits()])],
     conditions: comparison.measurements.length > 0 ? CONDITIONS : [],
     tools: [...TOOLS.map(({ name, title }) => ({ name, title })), { name: CP, title: "cp -a" }],
     datasets: comparison.datasets,
@@ -189,7 +196,7 @@ async function measureAll(command: string, settings: Settings): Promise<BenchRes
       log,
       phases: memory ? ["first"] : PHASES,
       earlier: earlier ?? NOTHING,
-      save: (comparison) => saveResult(result(comparison), settings, command),
+      save: (comparison) => save(resultFile(settings, command), result(comparison)),
     }),
   );
 }
@@ -209,8 +216,9 @@ async function measureFar(settings: Settings): Promise<BenchResult> {
   return {
     schema: 1,
     ...{ date, scale, runs },
-    machine: describeMachine(),
+    machine: describeMachine(directory),
     versions: Object.fromEntries([...programs].map(([name, { version }]) => [name, version])),
+    commits: currentCommits(),
     conditions: LATENCY_CONDITIONS,
     tools: TOOLS.map(({ name, title }) => ({ name, title })),
     datasets: [...kept, ...result.datasets],
@@ -233,31 +241,6 @@ function layerOptions(settings: Settings): LayerOptions {
 
 function isImageOrTiny({ name }: Dataset): boolean {
   return name === "image" || name === "tiny";
-}
-
-function writeResult(result: BenchResult, settings: Settings, command: string): void {
-  saveResult(result, settings, command);
-  writeReport(result, settings.out, resultName(settings, command));
-}
-
-function saveResult(result: BenchResult, settings: Settings, command: string): void {
-  mkdirSync(settings.out, { recursive: true });
-  writeFileSync(resultFile(settings, command), `${JSON.stringify(result, undefined, 2)}\n`);
-}
-
-function writeReport(result: BenchResult, directory: string, name: string): void {
-  const hasCharts = result.measurements.length > 0;
-  for (const dataset of hasCharts ? result.datasets : []) {
-    writeFileSync(join(directory, chartName(name, dataset.name)), renderChart(result, dataset));
-  }
-  const report = renderReport(result, { chart: (dataset) => chartName(name, dataset) });
-  const file = join(directory, `${name}.md`);
-  writeFileSync(file, report);
-  process.stdout.write(`${report}\n${file}\n`);
-}
-
-function chartName(name: string, dataset: string): string {
-  return `${name}-${dataset}.svg`;
 }
 
 function chosen<T extends { readonly name: string }>(

@@ -1,7 +1,15 @@
 import { expect, test } from "vitest";
 import { renderChart } from "./chart.ts";
+import { mergeResults } from "./merge.ts";
+import { MARKS, readmeSection, replaceSection } from "./readme.ts";
 import { renderReport } from "./report.ts";
-import { type BenchResult, type Measurement, type Phase, summarize } from "./result.ts";
+import {
+  type BenchResult,
+  findMeasurement,
+  type Measurement,
+  type Phase,
+  summarize,
+} from "./result.ts";
 
 function cell(
   tool: string,
@@ -50,7 +58,9 @@ const RESULT: BenchResult = {
     cell("cp", "restore", [2]),
   ],
   failures: [{ dataset: "image", tool: "borg", message: "exit 2:\nno space" }],
-  liveness: [{ dataset: "image", workers: 0, medianMs: 1, p99Ms: 33.25, maxMs: 40 }],
+  liveness: [
+    { dataset: "image", work: "restore", workers: 0, medianMs: 1, p99Ms: 33.25, maxMs: 40 },
+  ],
   primitives: [
     {
       suite: "hash",
@@ -85,10 +95,62 @@ test("a report has a row for each tool in their order, ratios of medians, and wh
   expect(rows).toContain(
     "| hash | BLAKE3, 4 MiB | 2 ms | 2,000 MB/s | 4,000 MB/s | 1,000 MB/s | 9 |",
   );
-  expect(rows).toContain("| image | inline | 1.0 | 33.3 | 40.0 |");
+  expect(rows).toContain("| image | restore | inline | 1.0 | 33.3 | 40.0 |");
   expect(lines).toContain("- borg on image: exit 2: no space");
   expect(lines).toContain("![a <disk> image](image.svg)");
   expect(lines).toContain("- Caches are warm.");
+});
+
+test("the fastest of the others is another one in each column", () => {
+  const others = [
+    cell("restic", "first", [5]),
+    cell("borg", "first", [13]),
+    cell("borg", "restore", [1.5]),
+  ];
+  const result = { ...RESULT, measurements: [...RESULT.measurements, ...others] };
+  const rows = renderReport(result, { chart: () => undefined }).split("\n");
+  expect(rows).toContain("| image | varve / fastest of restic, borg | 1.30 |  |  | 2.00 |  |  |");
+});
+
+test("results of one machine become one: runs add up, what is measured once is the last", () => {
+  const more: BenchResult = {
+    ...RESULT,
+    commits: ["abc"],
+    versions: { restic: "0.18" },
+    measurements: [cell("varve", "first", [7]), cell("borg", "first", [20])],
+    liveness: [{ dataset: "image", work: "restore", workers: 0, medianMs: 2, p99Ms: 3, maxMs: 4 }],
+  };
+  const merged = mergeResults([RESULT, more]);
+  const of = { dataset: "image", tool: "varve", phase: "first" } as const;
+  expect(findMeasurement(merged, of)?.seconds).toEqual(summarize([6.5, 6, 9, 7]));
+  expect(merged.failures).toEqual([]); // borg had its turn later
+  expect(merged.versions).toEqual({ ...RESULT.versions, restic: "0.18" });
+  expect(merged.commits).toEqual(["abc"]);
+  expect(merged.liveness).toEqual(more.liveness);
+  expect(merged.primitives).toEqual(RESULT.primitives);
+  expect(mergeResults([RESULT])).toEqual({ ...RESULT, commits: [] });
+});
+
+test("results of another machine or of other sizes are not added up", () => {
+  expect(() => mergeResults([RESULT, { ...RESULT, scale: 0.5 }])).toThrow("different");
+  const machine = { ...RESULT.machine, cores: 4 };
+  expect(() => mergeResults([RESULT, { ...RESULT, machine }])).toThrow("different");
+});
+
+test("the README shows medians, what the change added, and charts, between its marks alone", () => {
+  const options = { chart: (name: string) => `r/${name}.svg`, report: "r/all.md" };
+  const section = readmeSection(RESULT, options);
+  expect(section.split("\n")).toContain(
+    "| a <disk> image | 6.50 / 13.0 | – / – | 1.00 / – | 3.00 / 12.0 | 2.00 | 150 / 150 | 1000 / 2000 | 2.5 / – |",
+  );
+  expect(section).toContain("Medians of 1 to 3 interleaved runs on 2026-01-02");
+  expect(section).toContain("![a <disk> image](r/image.svg)");
+  const readme = replaceSection(replaceSection(`before\n${MARKS}\nafter`, "old"), section);
+  expect(readme.startsWith("before\n<!--")).toBe(true);
+  expect(readme.endsWith("-->\nafter")).toBe(true);
+  expect(readme).toContain(`\n\n${section}\n\n`);
+  expect(readme).not.toContain("old");
+  expect(() => replaceSection("no marks", section)).toThrow("no place for the figures");
 });
 
 test("a result without a comparison has no table of one", () => {

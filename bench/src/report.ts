@@ -40,7 +40,7 @@ export function renderReport(result: BenchResult, options: ReportOptions): strin
 }
 
 function heading({ date, machine, versions, conditions, ...result }: BenchResult): string {
-  const { cpu, cores, memoryBytes, system, node } = machine;
+  const { cpu, cores, memoryBytes, system, fileSystem = "a local disk", node } = machine;
   const tools = Object.entries(versions).map(([name, version]) => `${name} ${version}`);
   const { scale, datasets, measurements } = result;
   const ofCells = measurements.map(({ seconds }) => seconds.runs.length);
@@ -49,11 +49,15 @@ function heading({ date, machine, versions, conditions, ...result }: BenchResult
   return [
     `# Measured ${date}`,
     "",
-    `${cpu}, ${cores} cores, ${gibibytes(memoryBytes)} GiB of memory, ${system}, Node ${node}.`,
-    ...(tools.length === 0 ? [] : [`${tools.join(", ")}.`]),
+    `${cpu}, ${cores} cores, ${gibibytes(memoryBytes)} GiB of memory, ${system}, ${fileSystem}, Node ${node}.`,
+    ...(tools.length === 0 ? [] : [`${tools.join(", ")}${shownCommits(result)}.`]),
     ...(datasets.length === 0 ? [] : [`Datasets at scale ${scale}; ${shown}.`]),
     ...(conditions.length === 0 ? [] : ["", ...conditions.map((condition) => `- ${condition}`)]),
   ].join("\n");
+}
+
+export function shownCommits({ commits = [] }: Pick<BenchResult, "commits">): string {
+  return commits.length === 0 ? "" : ` (varve of commit ${commits.join(", ")})`;
 }
 
 /** What a tool's name does not say. */
@@ -106,23 +110,47 @@ function cellText(cell: Measurement | undefined): string {
 }
 
 /** Which tool is compared with which: defaults with defaults, equal algorithms with equal algorithms. */
-const PAIRS: readonly (readonly [string, string])[] = [
-  ["varve", "kopia"],
-  ["varve-zstd", "kopia-zstd"],
-  ["varve-same", "kopia"],
-  ["varve-same-zstd", "kopia-zstd"],
-  ["varve", "restic"],
-  ["varve", "rustic"],
-  ["varve", "borg"],
-  ["varve", "cp"],
+const PAIRS: readonly (readonly [string, readonly string[]])[] = [
+  ["varve", ["kopia"]],
+  ["varve-zstd", ["kopia-zstd"]],
+  ["varve-same", ["kopia"]],
+  ["varve-same-zstd", ["kopia-zstd"]],
+  ["varve", ["restic"]],
+  ["varve", ["rustic"]],
+  ["varve", ["borg"]],
+  ["varve", ["restic", "rustic", "borg"]],
+  ["varve", ["cp"]],
 ];
 
-function ratioSection(result: BenchResult): string {
+/** Those of the README: with Kopia, with equal algorithms, and with the fastest of all others. */
+export function isMainPair([tool, others]: (typeof PAIRS)[number]): boolean {
+  return others.length > 1 || (others.join().startsWith("kopia") && tool !== "varve-zstd");
+}
+
+/** The cell with the least of `seconds` among those of several tools. */
+function fastest(
+  result: BenchResult,
+  { dataset, tools, phase }: { dataset: string; tools: readonly string[]; phase: Phase },
+): Measurement | undefined {
+  return tools
+    .flatMap((tool) => findMeasurement(result, { dataset, tool, phase }) ?? [])
+    .sort((a, b) => a.seconds.median - b.seconds.median)[0];
+}
+
+/** A row for each data set and each pair that was measured; nothing when there is none. */
+export function ratioTable(
+  result: BenchResult,
+  isShown: (pair: (typeof PAIRS)[number]) => boolean = () => true,
+): string {
   const rows = result.datasets.flatMap(({ name }) =>
-    PAIRS.flatMap(([tool, other]) => {
+    PAIRS.filter(isShown).flatMap(([tool, others]) => {
+      const measured = others.filter((other) => toolsOf(result, name).includes(other));
+      if (others.length > 1 && measured.length === 0) {
+        return [];
+      }
       const cells = PHASES.map((phase) => ({
         mine: findMeasurement(result, { dataset: name, tool, phase }),
-        theirs: findMeasurement(result, { dataset: name, tool: other, phase }),
+        theirs: fastest(result, { dataset: name, tools: others, phase }),
       }));
       const times = cells.map(({ mine, theirs }) =>
         ratio(mine?.seconds.median, theirs?.seconds.median),
@@ -130,25 +158,29 @@ function ratioSection(result: BenchResult): string {
       if (times.every((text) => text === "")) {
         return [];
       }
+      if (others.length > 1) {
+        return [[name, `${tool} / fastest of ${measured.join(", ")}`, ...times, "", ""]]; // not one tool
+      }
       const peak = (side: "mine" | "theirs"): number =>
         Math.max(0, ...cells.map((cell) => cell[side]?.peakBytes.median ?? 0));
       const [first] = cells;
       const stored = ratio(first?.mine?.storedBytes?.median, first?.theirs?.storedBytes?.median);
       const memory = stored === "" ? "" : ratio(peak("mine"), peak("theirs")); // cp has no memory to speak of
-      return [[name, `${tool} / ${other}`, ...times, memory, stored]];
+      return [[name, `${tool} / ${others.join()}`, ...times, memory, stored]];
     }),
   );
   if (rows.length === 0) {
     return "";
   }
   const columns = [...PHASES.map((phase) => PHASE_TITLES[phase]), "peak memory", "stored"];
-  return [
-    "## Ratios",
-    "",
-    "Of medians; below 1 is better for the first of the two. Peak memory is the highest of the columns.",
-    "",
-    table(["data", "tools", ...columns], rows),
-  ].join("\n");
+  return table(["data", "tools", ...columns], rows);
+}
+
+function ratioSection(result: BenchResult): string {
+  const ratios = ratioTable(result);
+  const note =
+    "Of medians; below 1 is better for the first of the two. Peak memory is the highest of the columns.";
+  return ratios === "" ? "" : ["## Ratios", "", note, "", ratios].join("\n");
 }
 
 function failureSection({ failures }: BenchResult): string {
@@ -158,21 +190,21 @@ function failureSection({ failures }: BenchResult): string {
   return lines.length === 0 ? "" : ["## What failed", "", ...lines].join("\n");
 }
 
-function livenessSection({ liveness }: BenchResult): string {
-  const rows = liveness.map(({ dataset, workers, medianMs, p99Ms, maxMs }) => [
+function livenessSection(result: BenchResult): string {
+  const late = livenessTable(result);
+  const note = "How late it is in a program that works through the library, in milliseconds.";
+  return late === "" ? "" : ["## The event loop", "", note, "", late].join("\n");
+}
+
+/** Nothing when it was not measured. */
+export function livenessTable({ liveness }: BenchResult): string {
+  const rows = liveness.map(({ dataset, work, workers, medianMs, p99Ms, maxMs }) => [
     dataset,
+    work ?? "first backup",
     workers === 0 ? "inline" : `${workers} workers`,
     ...[medianMs, p99Ms, maxMs].map((ms) => ms.toFixed(1)),
   ]);
-  return rows.length === 0
-    ? ""
-    : [
-        "## The event loop during a backup",
-        "",
-        "How late it is in a program that backs up through the library, in milliseconds.",
-        "",
-        table(["data", "where", "median", "p99", "most"], rows),
-      ].join("\n");
+  return rows.length === 0 ? "" : table(["data", "work", "where", "median", "p99", "most"], rows);
 }
 
 function primitiveSection(primitives: readonly Primitive[]): string {

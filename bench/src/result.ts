@@ -1,3 +1,5 @@
+import { spawnSync } from "node:child_process";
+import { statfsSync } from "node:fs";
 import { cpus, platform, release, totalmem } from "node:os";
 
 /** The shape of a result file. Sizes are bytes; nothing in it names a path, a host or a user. */
@@ -11,6 +13,8 @@ export interface BenchResult {
   readonly machine: Machine;
   /** By program: `kopia`, `restic`, … */
   readonly versions: Readonly<Record<string, string>>;
+  /** Of varve, with `-dirty` when it was not built from a commit; left out in older results. */
+  readonly commits?: readonly string[];
   /** In which state caches were, and the like. */
   readonly conditions: readonly string[];
   readonly datasets: readonly DatasetResult[];
@@ -30,6 +34,8 @@ export interface Machine {
   readonly memoryBytes: number;
   /** e.g. `linux 6.1.0`. */
   readonly system: string;
+  /** Where data and repositories are; left out in older results. */
+  readonly fileSystem?: string;
   readonly node: string;
 }
 
@@ -82,15 +88,19 @@ export interface Primitive {
   readonly samples: number;
 }
 
-/** How late the event loop was during a backup in this process. */
+/** How late the event loop was while this process did something through the library. */
 export interface Liveness {
   readonly dataset: string;
+  /** Left out in older results: a first backup. */
+  readonly work?: LivenessWork;
   /** 0 when the work was done in the thread of the event loop. */
   readonly workers: number;
   readonly medianMs: number;
   readonly p99Ms: number;
   readonly maxMs: number;
 }
+
+export type LivenessWork = "first backup" | "unchanged backup" | "restore" | "verify";
 
 /** One command on a repository in a bucket behind a latency. */
 export interface LatencySample {
@@ -118,15 +128,39 @@ export function summarize(runs: readonly number[]): Summary {
   return { median, min: sorted[0] ?? 0, max: sorted.at(-1) ?? 0, runs };
 }
 
-export function describeMachine(): Machine {
+/** `directory` is where data and repositories are. */
+export function describeMachine(directory: string): Machine {
   const all = cpus();
   return {
     cpu: all[0]?.model.trim() ?? "unknown",
     cores: all.length,
     memoryBytes: totalmem(),
     system: `${platform()} ${release()}`,
+    fileSystem: fileSystemOf(directory),
     node: process.versions.node,
   };
+}
+
+function fileSystemOf(directory: string): string {
+  const { type } = statfsSync(directory);
+  return FILE_SYSTEMS.get(type) ?? `file system 0x${type.toString(16)}`;
+}
+
+// As in Linux's magic.h.
+const FILE_SYSTEMS: ReadonlyMap<number, string> = new Map([
+  [0xef53, "ext4"],
+  [0x01021994, "tmpfs"],
+  [0x58465342, "xfs"],
+  [0x9123683e, "btrfs"],
+  [0x794c7630, "overlayfs"],
+  [0x2fc12fc1, "zfs"],
+]);
+
+/** Which commit of varve this is, when it can be told. */
+export function currentCommits(): readonly string[] {
+  const args = ["describe", "--always", "--dirty", "--abbrev=10", "--exclude=*"];
+  const { status, stdout } = spawnSync("git", args, { cwd: import.meta.dirname, encoding: "utf8" });
+  return status === 0 ? [stdout.trim()] : [];
 }
 
 export function findMeasurement(
