@@ -21,11 +21,12 @@ interface Block {
 
 const MAGIC = 0x184d2204;
 const STORED = 0x80000000;
+const MIN_MATCH = 4;
 const MAX_EXPANSION = 255; // a match length grows by at most 255 for each of its bytes
 
 /**
  * One LZ4 frame, as old Kopia wrote it (spec §3.4, 0x1400). Reading only: Kopia no longer knows it. The blocks are
- * walked here and kept inside the stream, because the library would loop over what a hostile length claims; the
+ * walked here before the library sees them, because it would loop over what a hostile length claims; the
  * checksums are not looked at, the content's hash covers them. Throws `corrupt`.
  */
 export function decompressLz4(stream: Uint8Array, maxSize: number): Uint8Array {
@@ -44,12 +45,15 @@ export function decompressLz4(stream: Uint8Array, maxSize: number): Uint8Array {
     } else {
       const start = length;
       const { offset, length: size } = block;
-      runDecoder("lz4", maxSize, () => {
-        length = library.decompressBlock(stream, output, offset, size, start);
-        return output;
-      });
-      if (!(length - start <= blockMaxSize)) {
+      length = start + decodedLength(stream, block, start);
+      if (length - start > blockMaxSize) {
         throw damaged("a block is longer than the frame allows");
+      }
+      if (length <= maxSize) {
+        runDecoder("lz4", maxSize, () => {
+          library.decompressBlock(stream, output, offset, size, start);
+          return output;
+        });
       }
     }
     if (length > maxSize) {
@@ -57,6 +61,47 @@ export function decompressLz4(stream: Uint8Array, maxSize: number): Uint8Array {
     }
   }
   return output.slice(0, length);
+}
+
+/**
+ * How many bytes a block stands for, without making any; `produced` were made before it. Throws `corrupt` for lengths and distances that
+ * lead out of the block or before the first byte: the library would copy for seconds what they claim.
+ */
+function decodedLength(stream: Uint8Array, block: Block, produced: number): number {
+  const end = block.offset + block.length;
+  let at = block.offset;
+  let length = 0;
+  const byte = (): number => {
+    if (at >= end) {
+      throw damaged("a sequence is cut short");
+    }
+    return stream[at++] as number; // inside the block, which is inside the stream
+  };
+  const count = (nibble: number): number => {
+    let sum = nibble;
+    for (let next = nibble === 15 ? 255 : 0; next === 255; sum += next) {
+      next = byte();
+    }
+    return sum;
+  };
+  while (at < end) {
+    const token = byte();
+    const literals = count(token >>> 4);
+    at += literals;
+    length += literals;
+    if (at >= end) {
+      break;
+    }
+    const distance = byte() | (byte() << 8);
+    if (distance === 0 || distance > produced + length) {
+      throw damaged("a match begins before the first byte");
+    }
+    length += count(token & 15) + MIN_MATCH;
+  }
+  if (at > end) {
+    throw damaged("literals reach beyond their block");
+  }
+  return length;
 }
 
 function outputBound(block: Block, blockMaxSize: number): number {

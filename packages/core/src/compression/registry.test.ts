@@ -295,6 +295,20 @@ describe("lz4", () => {
     );
   });
 
+  test("what a hostile length claims is refused before it is copied", () => {
+    // 4 MiB of 0xff after a token that begins a match: a thousand million bytes; and a match before the first byte.
+    const claim = new Uint8Array(4 * 1024 * 1024).fill(0xff);
+    claim.set([0x1f, 0x61, 1, 0]);
+    claim[claim.length - 1] = 0;
+    for (const block of [claim, Uint8Array.of(0x1f, 0x61, 2, 0, 0)]) {
+      const hostile = new Uint8Array(15 + block.length);
+      hostile.set([0x04, 0x22, 0x4d, 0x18, 0x60, 0x70, 0]);
+      new DataView(hostile.buffer).setUint32(7, block.length, true);
+      hostile.set(block, 11);
+      expectCorrupt(codec, hostile, 2 ** 30);
+    }
+  });
+
   test("damaged frames give bytes or `corrupt`", () => {
     fc.assert(
       fc.property(fc.nat(frame.length - 1), fc.nat(255), (at, value) => {
