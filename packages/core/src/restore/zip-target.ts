@@ -1,3 +1,4 @@
+import { once } from "node:events";
 import { createRequire } from "node:module";
 import { PassThrough, type Writable } from "node:stream";
 import { pipeline } from "node:stream/promises";
@@ -33,9 +34,17 @@ function newZipFile(): yazl.ZipFile {
   return new ZipFile();
 }
 
+// Files that the archive has taken and not written, and entries that it looks through each time that it writes one.
+const MAX_WAITING_FILES = 32;
+const MAX_DONE_ENTRIES = 256;
+const YAZL_ENTRY_DONE = 3;
+
 class ZipTarget implements RestoreTarget {
   readonly ordered = true;
   readonly #zip: yazl.ZipFile = newZipFile();
+  readonly #waiting: Promise<unknown>[] = [];
+  #added = 0;
+  readonly #setAside: unknown[] = [];
   readonly #output: ArchiveOutput;
   readonly #compress: boolean;
   readonly #abort: AbortController = new AbortController();
@@ -51,6 +60,7 @@ class ZipTarget implements RestoreTarget {
   async directory(path: EntryPath, meta: EntryMeta | undefined): Promise<number> {
     if (path.parent !== undefined) {
       this.#zip.addEmptyDirectory(zipName(path), attributes(meta, S_IFDIR | 0o755));
+      this.#setDoneAside();
     }
     return 0;
   }
@@ -68,13 +78,20 @@ class ZipTarget implements RestoreTarget {
       size: sizeBytes,
       compress: this.#compress,
     });
+    this.#setDoneAside();
     let written = 0;
     return {
       writeAt: async (_offset, bytes) => {
         written += bytes.length;
         await this.#output.write(stream, bytes);
       },
-      finish: async () => void stream.end(),
+      finish: async () => {
+        this.#waiting.push(once(stream, "end"));
+        stream.end();
+        if (this.#waiting.length > MAX_WAITING_FILES) {
+          await this.#output.unlessFailed(Promise.resolve(this.#waiting.shift()));
+        }
+      },
       abandon: async () => {
         try {
           await this.#output.writeZeros(stream, sizeBytes - written);
@@ -92,10 +109,28 @@ class ZipTarget implements RestoreTarget {
       ...attributes(meta, S_IFLNK | 0o777),
       compress: false,
     });
+    this.#setDoneAside();
     return true;
   }
 
+  /** For each entry that it writes the library looks through all from the first: those that are done wait elsewhere. */
+  #setDoneAside(): void {
+    this.#added += 1;
+    if (this.#added % MAX_DONE_ENTRIES === 0) {
+      const entries = entriesOf(this.#zip);
+      const pending = entries.findIndex(({ state }) => state !== YAZL_ENTRY_DONE);
+      for (const entry of entries.splice(0, pending < 0 ? entries.length : pending)) {
+        this.#setAside.push(entry);
+      }
+    }
+  }
+
   async finish(): Promise<void> {
+    const entries = entriesOf(this.#zip);
+    for (const entry of entries.splice(0)) {
+      this.#setAside.push(entry);
+    }
+    Object.assign(this.#zip, { entries: this.#setAside }); // the directory at the end has all of them
     this.#zip.end();
     await this.#output.ended();
   }
@@ -104,6 +139,10 @@ class ZipTarget implements RestoreTarget {
     this.#abort.abort();
     await this.#output.ended().catch(() => {}); // an archive cut short is what was asked for
   }
+}
+
+function entriesOf(zip: yazl.ZipFile): { readonly state?: number }[] {
+  return (zip as unknown as { entries: { state?: number }[] }).entries; // no part of its types, but of every version up to now
 }
 
 function zipName(path: EntryPath): string {
