@@ -1,11 +1,12 @@
 import { closeSync, constants, existsSync, fsyncSync, mkdirSync, openSync } from "node:fs";
 import { fchmodSync, fstatSync, lstatSync, readdirSync, realpathSync, rmSync } from "node:fs";
-import { symlinkSync, unlinkSync } from "node:fs";
+import { symlinkSync, unlinkSync, writeFileSync } from "node:fs";
 import { basename, dirname, resolve } from "node:path";
 import { concatBytes, utf8 } from "../base/bytes.ts";
 import { VarveError } from "../base/errors.ts";
 import type { DirectoryEntry, EntryMeta } from "../snapshot/entry.ts";
 import { bytesOfName, nameKey, nameOfBytes } from "../snapshot/entry-name.ts";
+import { PLACEHOLDER_SUFFIX, placeholderText } from "../source/placeholder.ts";
 import { openExactTimes } from "./local-exact-times.ts";
 import { LocalFile, SmallLocalFile } from "./local-file.ts";
 import { type MetadataOptions, applyLinkMetadata, applyMetadata } from "./local-metadata.ts";
@@ -237,6 +238,42 @@ class LocalTarget implements RestoreTarget {
       }
       return true;
     });
+  }
+
+  async placeholder(path: EntryPath, entry: DirectoryEntry): Promise<void> {
+    await this.#attempt(path, "write placeholder", (at) => {
+      const kind = kindOf(at);
+      if (kind !== "nothing") {
+        // Both together are an error in the next backup, and what is there may be in no snapshot.
+        throw new VarveError("target-failed", `there is a ${kind} in its place`);
+      }
+      const name = path.name + PLACEHOLDER_SUFFIX;
+      const place = child(this.#parentOf(path), name);
+      if (entry.type !== "directory") {
+        this.#writePlaceholder(place, entry);
+        return;
+      }
+      if (!tryMakeDirectory(place) && kindOf(place) !== "directory") {
+        throw new VarveError("target-failed", `there is a ${kindOf(place)} called ${name}`);
+      }
+      const absolute = this.#absolute({ parent: path.parent, name });
+      const open = this.#opened(openSync(place, OPEN_DIRECTORY), absolute);
+      try {
+        this.#writePlaceholder(child(open, PLACEHOLDER_SUFFIX), entry);
+      } finally {
+        closeQuietly(open.fd);
+      }
+    });
+  }
+
+  #writePlaceholder(at: string | Buffer, entry: DirectoryEntry): void {
+    const fd = createReplacing(at, this.#options);
+    try {
+      writeFileSync(fd, placeholderText(entry));
+      applyMetadata(fd, { ...entry, mode: entry.mode & 0o555 }, this.#options); // not to be edited
+    } finally {
+      closeSync(fd);
+    }
   }
 
   async finish(): Promise<void> {

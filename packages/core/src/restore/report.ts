@@ -7,6 +7,8 @@ export interface RestoreCounts {
   readonly files: number;
   readonly directories: number;
   readonly symlinks: number;
+  /** Of files and directories that a shallow restore leaves out. */
+  readonly placeholders: number;
   /** Bytes of file data written. */
   readonly bytes: number;
   /** Left alone, because they were there already. */
@@ -29,6 +31,7 @@ export class ReportBuilder {
   files = 0;
   directories = 0;
   symlinks = 0;
+  placeholders = 0;
   bytes = 0;
   skipped = 0;
   deleted = 0;
@@ -69,7 +72,7 @@ export class ReportBuilder {
   }
 
   counts(): RestoreCounts {
-    const { files, directories, symlinks, bytes, skipped, deleted, failed } = this;
-    return { files, directories, symlinks, bytes, skipped, deleted, failed };
+    const { files, directories, symlinks, placeholders, bytes, skipped, deleted, failed } = this;
+    return { files, directories, symlinks, placeholders, bytes, skipped, deleted, failed };
   }
 }

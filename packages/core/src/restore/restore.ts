@@ -14,7 +14,7 @@ import { mapAhead } from "./read-ahead.ts";
 import { ReportBuilder, type RestoreCounts, type RestoreReport } from "./report.ts";
 import { RestoreWindow, type Use } from "./restore-window.ts";
 import type { RestoreTarget } from "./target.ts";
-import { type TreeStep, TreeWalk } from "./tree-walk.ts";
+import { type Shallow, type TreeStep, TreeWalk } from "./tree-walk.ts";
 
 /**
  * Restore: walks the directory records, plans files as ranges of packs, reads packs in order of first use, and writes each
@@ -28,6 +28,11 @@ export interface RestoreOptions extends CallOptions {
   readonly root: DirectoryEntry | ObjectId;
   /** Finished or abandoned when the restore has ended: it is of no use after. */
   readonly target: RestoreTarget;
+  /**
+   * Files and directories more than `depth` levels below the root (whose entries are at level 1) become placeholders, smaller files than
+   * `minSizeBytes` excepted. Throws `unsupported` for a target that knows none.
+   */
+  readonly shallow?: Shallow | undefined;
   /** Called often; must not throw. */
   readonly onProgress?: ((counts: RestoreCounts) => void) | undefined;
   /** Reads from storage in flight. */
@@ -70,7 +75,7 @@ class RestoreRun {
   #previousWindow: Promise<void> = Promise.resolve();
 
   constructor(repository: Repository, options: RestoreOptions) {
-    const { target, signal } = options;
+    const { target, signal, shallow } = options;
     this.#repository = repository;
     this.#options = options;
     this.#ordered = target.ordered === true;
@@ -78,7 +83,7 @@ class RestoreRun {
       stopAtFirst: options.ignoreErrors === false,
       onProgress: options.onProgress,
     });
-    this.#walk = new TreeWalk({ repository, target, report: this.#report, signal });
+    this.#walk = new TreeWalk({ repository, target, report: this.#report, shallow, signal });
     this.#reader = new BulkReader(repository, { parallel: options.parallel });
     this.#turns = new Turns(repository.environment);
   }

@@ -73,6 +73,8 @@ export interface RestoreTarget {
   ): Promise<WritableFile | undefined>;
   /** False when it was skipped. `to` is the target's text as raw bytes. */
   symlink(path: EntryPath, meta: EntryMeta | undefined, to: Uint8Array): Promise<boolean>;
+  /** Writes what stands for an entry, and all below it, in a shallow restore. Left out by targets that cannot. */
+  placeholder?(path: EntryPath, entry: DirectoryEntry): Promise<void>;
   /** Comes once, at the end of a restore that came to its end. */
   finish(): Promise<void>;
   /** Comes instead of `finish` when the restore was aborted: lets go of what is open. Never throws. */

@@ -4,6 +4,7 @@ import type { Repository } from "../repository/repository.ts";
 import type { DirectoryRecord } from "../snapshot/directory.ts";
 import type { DirectoryEntry, EntryMeta } from "../snapshot/entry.ts";
 import { readDirectory } from "../snapshot/read-directory.ts";
+import { mayHavePlaceholder } from "../source/placeholder.ts";
 import type { ReportBuilder } from "./report.ts";
 import type { EntryPath, RestoreTarget } from "./target.ts";
 
@@ -49,26 +50,38 @@ interface PendingDirectory {
   record?: Promise<DirectoryRecord>;
 }
 
+/** How much of a tree is restored, and what stands for the rest. */
+export interface Shallow {
+  readonly depth: number;
+  readonly minSizeBytes?: number | undefined;
+}
+
 export class TreeWalk {
   readonly #repository: Repository;
   readonly #target: RestoreTarget;
   readonly #report: ReportBuilder;
+  readonly #shallow: Shallow | undefined;
   readonly #signal: AbortSignal | undefined;
 
   constructor(options: {
     repository: Repository;
     target: RestoreTarget;
     report: ReportBuilder;
+    shallow: Shallow | undefined;
     signal: AbortSignal | undefined;
   }) {
     this.#repository = options.repository;
     this.#target = options.target;
     this.#report = options.report;
+    this.#shallow = options.shallow;
     this.#signal = options.signal;
   }
 
   /** Every entry counts as open until `release` is called for its parent; directories do that themselves. */
   async *steps(root: DirectoryEntry | ObjectId): AsyncGenerator<TreeStep, void, undefined> {
+    if (this.#shallow !== undefined && this.#target.placeholder === undefined) {
+      throw new VarveError("unsupported", "a shallow restore needs a folder to write to");
+    }
     const path: EntryPath = { name: typeof root === "string" ? "" : root.name };
     const meta = typeof root === "string" ? undefined : root;
     const object = typeof root === "string" ? root : root.object;
@@ -138,6 +151,10 @@ export class TreeWalk {
     const directories: PendingDirectory[] = [];
     for (const entry of record.entries) {
       const path = { parent: node.path, name: entry.name, nameBytes: entry.nameBytes };
+      if (this.#isLeftOut(entry, node.depth + 1)) {
+        await this.#writePlaceholder(path, entry);
+        continue;
+      }
       node.open += 1;
       if (entry.type === "directory") {
         const depth = node.depth + 1;
@@ -150,6 +167,25 @@ export class TreeWalk {
       }
     }
     stack.push(...directories.reverse());
+  }
+
+  #isLeftOut(entry: DirectoryEntry, depth: number): boolean {
+    const { depth: deepest = Number.POSITIVE_INFINITY, minSizeBytes = 0 } = this.#shallow ?? {};
+    return (
+      depth > deepest &&
+      mayHavePlaceholder(entry) &&
+      (entry.type === "directory" || (entry.type === "file" && entry.sizeBytes >= minSizeBytes))
+    );
+  }
+
+  async #writePlaceholder(path: EntryPath, entry: DirectoryEntry): Promise<void> {
+    try {
+      await this.#target.placeholder?.(path, entry);
+      this.#report.placeholders += 1;
+      this.#report.progress();
+    } catch (error) {
+      this.#report.fail(path, error);
+    }
   }
 
   async #record(pending: PendingDirectory): Promise<DirectoryRecord | undefined> {

@@ -1,6 +1,7 @@
 import type { CallOptions } from "../base/environment.ts";
 import { VarveError } from "../base/errors.ts";
 import type { EntryMeta } from "../snapshot/entry.ts";
+import type { EntryName } from "../snapshot/entry-name.ts";
 import type { PackedListing } from "./packed-listing.ts";
 
 /** What is backed up: a live tree, walked once. Names are single path components, never `.`, `..`, empty or with `/`. */
@@ -44,6 +45,20 @@ export interface UnreadableEntry {
   readonly name: string;
   readonly nameBytes?: Uint8Array | undefined;
   readonly error: Error;
+}
+
+/** The same entry under another name. */
+export function renamed(source: SourceEntry, { name, nameBytes }: EntryName): SourceEntry {
+  const { meta, path, deviceId } = source;
+  const packedChildren = source.packedChildren?.bind(source);
+  const child = source.child?.bind(source);
+  return {
+    ...{ name, nameBytes, meta, path, deviceId },
+    read: (options) => source.read(options),
+    children: (options) => source.children(options),
+    ...(packedChildren === undefined ? {} : { packedChildren }),
+    ...(child === undefined ? {} : { child }),
+  };
 }
 
 /** What to give when there is nothing to read or to list: the first step throws `source-failed`. */
