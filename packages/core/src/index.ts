@@ -96,7 +96,7 @@ export {
   listPolicies,
   setPolicy,
 } from "./policy/policies.ts";
-export type { Policy } from "./policy/policy.ts";
+export type { ActionCommand, Policy } from "./policy/policy.ts";
 export { policyFromJson, policyToJson } from "./policy/policy-json.ts";
 export type { PolicyTarget } from "./policy/policy-target.ts";
 export { formatTarget, GLOBAL_TARGET, parseTarget } from "./policy/policy-target.ts";
@@ -106,6 +106,7 @@ export { applyRetention, retentionReasons } from "./policy/retention.ts";
 
 // What is backed up.
 export { localSource } from "./source/local-source.ts";
+export { nameOfPlaceholder, readPlaceholder } from "./source/placeholder.ts";
 export { memorySource } from "./source/memory-source.ts";
 export type { SourceEntry } from "./source/source-entry.ts";
 export { streamSource } from "./source/stream-source.ts";
@@ -145,6 +146,7 @@ export { restore } from "./restore/restore.ts";
 export { tarTarget } from "./restore/tar-target.ts";
 export type { RestoreTarget } from "./restore/target.ts";
 export { zipTarget } from "./restore/zip-target.ts";
+export type { ActionKind, ActionPair, ActionRunner } from "./upload/actions.ts";
 export type { CreateSnapshotOptions } from "./upload/create-snapshot.ts";
 export { createSnapshot } from "./upload/create-snapshot.ts";
 export type { EstimateCounts, SizeClass, SnapshotEstimate } from "./upload/estimate.ts";

@@ -23,6 +23,7 @@ export type ErrorCode =
   | "over-plan"
   | "source-failed"
   | "target-failed"
+  | "action-failed"
   | "invalid-argument";
 
 /** The one error class of varve. `cause` is always the error that was wrapped, when there was one. */

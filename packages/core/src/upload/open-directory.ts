@@ -8,6 +8,7 @@ import type { DirectoryEntry, DirectorySummary, EntryMeta } from "../snapshot/en
 import type { KeptEntries } from "../snapshot/kept-entries.ts";
 import { buildSummary, type FailedEntry } from "../snapshot/summary.ts";
 import type { SourceEntry } from "../source/source-entry.ts";
+import type { Bracket } from "./actions.ts";
 import { type EarlierRecord, saysTheSame } from "./earlier-record.ts";
 import { metadataCodec } from "./file-options.ts";
 import type { ObjectKeys, RememberedDirectory } from "./remembered-tree.ts";
@@ -17,7 +18,9 @@ import type { ObjectKeys, RememberedDirectory } from "./remembered-tree.ts";
  * walk itself, files on their way through the executor, directories below.
  */
 export class OpenDirectory {
-  readonly source: SourceEntry;
+  /** What is read in its place, once its action says so. */
+  source: SourceEntry;
+  bracket: Bracket | undefined;
   /** Relative to the root of the snapshot; `""` for the root itself. */
   readonly path: string;
   readonly policy: PolicyTree;

@@ -44,7 +44,10 @@ export class PreviousDirectories {
     const key = nameKey(live);
     for (const directory of this.#directories) {
       const earlier = this.#equal(directory.get(key), live);
-      if (earlier !== undefined && (await this.#hasAllPieces(earlier.object, options))) {
+      if (
+        earlier !== undefined &&
+        (await hasAllPieces(this.#repository, earlier.object, options))
+      ) {
         return earlier;
       }
     }
@@ -71,20 +74,24 @@ export class PreviousDirectories {
   #isStored(object: ObjectId): boolean {
     return this.#repository.contents.isStored(splitObjectId(object).contentId);
   }
+}
 
-  async #hasAllPieces(object: ObjectId, { signal }: { signal: AbortSignal }): Promise<boolean> {
-    const { contents, objects } = this.#repository;
-    try {
-      for await (const id of objects.contents(object, { signal })) {
-        if (!contents.isStored(id)) {
-          return false;
-        }
+/** False, too, when that cannot be told. */
+export async function hasAllPieces(
+  { contents, objects }: Repository,
+  object: ObjectId,
+  { signal }: { readonly signal: AbortSignal },
+): Promise<boolean> {
+  try {
+    for await (const id of objects.contents(object, { signal })) {
+      if (!contents.isStored(id)) {
+        return false;
       }
-      return true;
-    } catch {
-      signal.throwIfAborted();
-      return false; // the index of its pieces is damaged: the file is at hand
     }
+    return true;
+  } catch {
+    signal.throwIfAborted();
+    return false; // the index of its pieces is damaged: the file is at hand
   }
 }
 

@@ -1,23 +1,27 @@
 import { Semaphore } from "../base/concurrency.ts";
-import { assert, type ErrorCode, errorMessage, isVarveError, VarveError } from "../base/errors.ts";
+import { assert, VarveError } from "../base/errors.ts";
 import type { ObjectId } from "../object/object-id.ts";
 import { compressorFor } from "../policy/compression-choice.ts";
 import type { PolicyTree } from "../policy/policy-tree.ts";
 import type { DirectoryEntry, EntryMeta } from "../snapshot/entry.ts";
-import { nameKey, nameProblem } from "../snapshot/entry-name.ts";
+import { nameKey } from "../snapshot/entry-name.ts";
 import { EntryText } from "../snapshot/entry-text.ts";
 import type { KeptEntries } from "../snapshot/kept-entries.ts";
 import { singleFileSummary } from "../snapshot/summary.ts";
-import type { SourceEntry, UnreadableEntry } from "../source/source-entry.ts";
+import { nameOfPlaceholder } from "../source/placeholder.ts";
+import { renamed, type SourceEntry, type UnreadableEntry } from "../source/source-entry.ts";
 import type { Checkpoints } from "./checkpoints.ts";
+import type { Actions } from "./actions.ts";
 import { type DirectoryFilter, enterDirectory } from "./directory-filter.ts";
 import { metadataCodec } from "./file-options.ts";
+import { badName, codeAndMessage, type Failure } from "./failure.ts";
 import { FileQueue } from "./file-queue.ts";
 import { type FileEnd, queueFile } from "./file-upload.ts";
 import type { Listing } from "./listing.ts";
 import { EntryMatcher } from "./match-entries.ts";
 import { OpenDirectory, storedEntry, unchangedEntry, writeDirectory } from "./open-directory.ts";
 import { loadPreviousDirectories, PreviousDirectories } from "./previous-directories.ts";
+import { keptByPlaceholder, mayHavePlaceholders } from "./placeholders.ts";
 import { ObjectKeys } from "./remembered-tree.ts";
 import type { UploadSession } from "./session.ts";
 import { storeStream } from "./stream-upload.ts";
@@ -37,6 +41,7 @@ const ENTRIES_PER_TURN = 20_000;
 
 interface Walk {
   readonly directory: OpenDirectory;
+  readonly listing: Listing;
   readonly filter: DirectoryFilter;
   readonly previous: PreviousDirectories;
   /** The earlier directories in the place of a child. */
@@ -49,6 +54,7 @@ export class TreeUpload {
   readonly #checkpoints: Checkpoints;
   readonly #forceHashPercent: number;
   readonly #memory: TreeMemory | undefined;
+  readonly #actions: Actions;
   readonly #waitingEntries: Semaphore = new Semaphore(MAX_WAITING_ENTRIES);
   readonly #text = new EntryText();
   #root: DirectoryEntry | undefined;
@@ -60,8 +66,10 @@ export class TreeUpload {
       readonly checkpoints: Checkpoints;
       readonly forceHashPercent: number;
       readonly memory: TreeMemory | undefined;
+      readonly actions: Actions;
     },
   ) {
+    this.#actions = options.actions;
     this.#session = session;
     this.#queue = new FileQueue(session, options);
     this.#checkpoints = options.checkpoints;
@@ -127,6 +135,8 @@ export class TreeUpload {
     previousIds: readonly ObjectId[],
   ): Promise<void> {
     const { repository, signal, tally } = this.#session;
+    directory.bracket = await unreadable(this.#actions.begin("folder", directory));
+    directory.source = directory.bracket?.source ?? directory.source;
     const entered = await unreadable(enterDirectory(directory, above, { signal }));
     if (entered === "cache directory") {
       tally.skipped.cacheDirectories++;
@@ -134,7 +144,8 @@ export class TreeUpload {
     }
     using listing = entered.listing;
     const { mtimeNs } = directory.source.meta;
-    const live = listing.packed && liveFiles(listing.packed, { filter: entered.filter, mtimeNs });
+    const packed = mayHavePlaceholders(listing) ? undefined : listing.packed;
+    const live = packed && liveFiles(packed, { filter: entered.filter, mtimeNs });
     const { filter } = live ?? entered;
     directory.state = live?.state;
     const known = this.#maySkip() ? this.#memory?.match(directory, previousIds) : undefined;
@@ -143,7 +154,7 @@ export class TreeUpload {
       const earlier = ({ name }: SourceEntry): readonly ObjectId[] =>
         this.#memory?.objects(directory.pathOf(name)) ?? [];
       const isComplete = await this.#visitAll(
-        { directory, filter, previous, earlier },
+        { directory, listing, filter, previous, earlier },
         listing.children(live.places),
       );
       if (isComplete && this.#memory?.take(directory, known) === true) {
@@ -159,7 +170,8 @@ export class TreeUpload {
       }
     }
     const earlier = (child: SourceEntry): readonly ObjectId[] => previous.children(child);
-    await this.#visitAll({ directory, filter, previous, earlier }, listing.children(isKept));
+    const walk = { directory, listing, filter, previous, earlier };
+    await this.#visitAll(walk, listing.children(isKept));
     directory.keepEarlier(previous.newest);
   }
 
@@ -246,8 +258,8 @@ export class TreeUpload {
   /** The walk is done with a directory; files and directories below may not be. */
   async #leave(directory: OpenDirectory): Promise<void> {
     const held = directory.entries.length + (directory.kept?.ranges.length ?? 0) / 2;
-    if (this.#waitingEntries.used + held > MAX_WAITING_ENTRIES) {
-      await this.#queue.startBatch(); // those that wait may wait for files that are only gathered
+    if (this.#waitingEntries.used + held > MAX_WAITING_ENTRIES || directory.bracket !== undefined) {
+      await this.#queue.startBatch(); // what waits, its action too, may wait for files that are only gathered
     }
     await this.#waitingEntries.acquire(held, { signal: this.#session.signal });
     directory.heldEntries = held;
@@ -255,6 +267,7 @@ export class TreeUpload {
   }
 
   async #finish(directory: OpenDirectory): Promise<void> {
+    await directory.bracket?.end();
     const { repository, signal, stopReason } = this.#session;
     const { parent, path, failure } = directory;
     if (failure !== undefined) {
@@ -293,11 +306,16 @@ export class TreeUpload {
       this.#failFile(directory, child.name, codeAndMessage(problem), { policyOf: "child" });
       return;
     }
-    const excluded = filter.exclusion(child);
+    const realName = nameOfPlaceholder(child);
+    const excluded = filter.exclusion(
+      realName === undefined ? child : renamed(child, { name: realName }),
+    );
     if (excluded === "ignored") {
       countExcluded(tally.stats, child);
     } else if (excluded !== undefined) {
       tally.skipped[excluded]++;
+    } else if (realName !== undefined) {
+      await this.#visitPlaceholder(walk, child);
     } else if (child.meta.type === "directory") {
       const policy = directory.policy.child(child.name);
       const below = this.#open({ source: child, path, policy, parent: directory });
@@ -309,6 +327,18 @@ export class TreeUpload {
       this.#skipSpecial(directory, child);
     } else {
       await this.#visitFile(walk, child, child.meta.type, path);
+    }
+  }
+
+  async #visitPlaceholder({ directory, listing }: Walk, child: SourceEntry): Promise<void> {
+    const { repository, signal, tally } = this.#session;
+    try {
+      const entry = await keptByPlaceholder(repository, child, { listing, signal });
+      directory.entries.push(entry);
+      tally.addCached(entry.summary?.sizeBytes ?? entry.sizeBytes);
+    } catch (error) {
+      signal.throwIfAborted();
+      this.#failFile(directory, child.name, codeAndMessage(error), { policyOf: "parent" });
     }
   }
 
@@ -446,21 +476,6 @@ export class TreeUpload {
     const random = new DataView(this.#session.repository.environment.randomBytes(4).buffer);
     return (random.getUint32(0) / 2 ** 32) * 100 < percent;
   }
-}
-
-interface Failure {
-  readonly code: ErrorCode;
-  readonly message: string;
-}
-
-function badName(child: SourceEntry): Error | undefined {
-  const problem = nameProblem(child);
-  return problem === undefined ? undefined : new VarveError("source-failed", problem);
-}
-
-function codeAndMessage(error: unknown): Failure {
-  const code = isVarveError(error) ? error.code : "source-failed";
-  return { code, message: errorMessage(error) };
 }
 
 function countExcluded(

@@ -5,6 +5,7 @@ import type { LostContents } from "../index/content-index.ts";
 import type { PolicyTree } from "../policy/policy-tree.ts";
 import type { Snapshot, SnapshotSource, SnapshotStats } from "../snapshot/snapshot-manifest.ts";
 import type { SourceEntry } from "../source/source-entry.ts";
+import type { ActionRunner } from "./actions.ts";
 
 export interface UploadOptions extends CallOptions {
   readonly source: SnapshotSource;
@@ -38,6 +39,8 @@ export interface UploadOptions extends CallOptions {
   readonly failFast?: boolean | undefined;
   /** Ends the upload in good order: what is stored so far is saved as a `canceled` snapshot. `signal` saves nothing. */
   readonly stop?: AbortSignal | undefined;
+  /** Runs the commands that policies ask for before and after. Left out, none is run, and a warning says so. */
+  readonly actions?: ActionRunner | undefined;
   /** At most ten times a second, and once at the end. */
   readonly onProgress?: ((progress: UploadProgress) => void) | undefined;
 }

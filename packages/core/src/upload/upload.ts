@@ -8,6 +8,8 @@ import type { Repository } from "../repository/repository.ts";
 import type { DirectoryEntry } from "../snapshot/entry.ts";
 import type { Snapshot } from "../snapshot/snapshot-manifest.ts";
 import { compareStart, listSnapshots, saveSnapshot } from "../snapshot/snapshots.ts";
+import type { SourceEntry } from "../source/source-entry.ts";
+import { Actions } from "./actions.ts";
 import { Checkpoints, MAX_CHECKPOINT_INTERVAL_MS } from "./checkpoints.ts";
 import { UploadSession } from "./session.ts";
 import { TreeMemory } from "./tree-memory.ts";
@@ -17,8 +19,8 @@ import type { UploadOptions, UploadReport } from "./upload-options.ts";
 /**
  * Makes a snapshot of a tree (behaviour §1): what is unchanged since earlier snapshots is taken from them, the rest is
  * read, and the snapshot's manifest is committed last. What cannot be read is missing from the snapshot and listed in
- * the report; only a root that cannot be read, storage that fails and `signal` make the call fail, and then there is
- * no snapshot but the latest checkpoint. Throws `source-failed`, `invalid-argument`, `read-only` and what storage throws.
+ * the report; only a root that cannot be read, an essential action of it that fails, storage that fails and `signal` make the call fail, and
+ * then there is no snapshot but the latest checkpoint. Throws `source-failed`, `action-failed`, `invalid-argument`, `read-only` and what storage throws.
  */
 export async function upload(
   repository: Repository,
@@ -51,13 +53,17 @@ async function uploadInSession(
       }
     },
   });
+  const actions = new Actions(session, options);
   const tree = new TreeUpload(session, {
+    actions,
     parallelJobs: parallelJobs(repository, options, policy),
     checkpoints,
     forceHashPercent: options.forceHashPercent ?? 0,
     memory,
   });
-  const root = await tree.store(options.root, policy, directoriesOf(previous));
+  const root = await storeWithActions(actions, { root: options.root, policy }, (source) =>
+    tree.store(source, policy, directoriesOf(previous)),
+  );
   session.enterPhase("saving");
   let snapshot = draft.make(root, session.stopReason);
   const saved = !(
@@ -83,6 +89,22 @@ async function uploadInSession(
     expired: tally.expired,
     checkpoints: tally.checkpoints,
   };
+}
+
+/** Whatever happens, the commands that undo what others did are run. */
+async function storeWithActions(
+  actions: Actions,
+  { root, policy }: { readonly root: SourceEntry; readonly policy: PolicyTree },
+  store: (source: SourceEntry) => Promise<DirectoryEntry>,
+): Promise<DirectoryEntry> {
+  const isDirectory = root.meta.type === "directory";
+  try {
+    const place = { source: root, path: "", policy };
+    const bracket = isDirectory ? await actions.begin("snapshot-root", place) : undefined;
+    return await store(bracket?.source ?? root);
+  } finally {
+    await actions.endAll();
+  }
 }
 
 async function auditPacks(session: UploadSession): Promise<void> {
