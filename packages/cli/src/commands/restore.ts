@@ -1,8 +1,10 @@
 import { availableParallelism } from "node:os";
 import { join } from "node:path";
 import {
+  localSource,
   type LocalTargetOptions,
   localTarget,
+  readPlaceholder,
   type Repository,
   restore,
   type RestoreReport,
@@ -17,6 +19,7 @@ import { addSwitch, parseCount } from "../options.ts";
 import { counted, formatBytes, printableName, printJson, printLine } from "../output.ts";
 import { startProgress } from "../progress.ts";
 import { selectEntry } from "../select.ts";
+import { findPlaceholders, type Placeholder, removePlaceholder } from "./placeholder-files.ts";
 
 const LOCAL_SWITCHES = [
   "overwriteFiles",
@@ -39,6 +42,8 @@ interface RestoreOptions extends Switches {
   readonly mode: "auto" | "local" | "tar" | "tgz" | "zip" | "zip-nocompress";
   readonly parallel?: number;
   readonly snapshotTime?: string;
+  readonly shallow?: number;
+  readonly shallowMinsize?: number;
   /** Neither: go on, and say at the end that something failed. */
   readonly ignoreErrors?: boolean;
   readonly json: boolean;
@@ -48,11 +53,11 @@ export function restoreCommand(command: Command): void {
   command
     .argument(
       "<source>",
-      "a snapshot's id or an object id, with an optional /path below; a path; user@host:/path",
+      "a snapshot's id or an object id, with an optional /path below; a path; user@host:/path; a placeholder",
     )
     .argument(
-      "[target]",
-      "a folder, file, .tar, .tar.gz, .tgz or .zip; - with --mode for standard output; left out: where the path was backed up",
+      "[target...]",
+      "a folder, file, .tar, .tar.gz, .tgz or .zip; - with --mode for standard output; left out: where the path was backed up; more placeholders",
     )
     .addOption(
       new Option("--mode <mode>", "what to write")
@@ -64,16 +69,29 @@ export function restoreCommand(command: Command): void {
       "--snapshot-time <time>",
       "for paths: latest, oldest, yesterday, 3d-ago, or a time (latest)",
     );
+  command
+    .option("--shallow <levels>", "placeholders for what lies deeper; 0 is all below", parseCount)
+    .option("--shallow-minsize <bytes>", "no placeholders for smaller files", parseCount);
   addSwitches(command);
   // With neither everything is tried, and the exit status tells that something failed.
   command
     .option("--ignore-errors", "failed entries are listed, but are no failure of the command")
     .option("--no-ignore-errors", "stop at the first failed entry");
   addSwitch(command, "json", { on: false, help: "print one JSON document" });
-  command.action(async (source: string, target: string | undefined) => {
+  command.action(async (source: string, targets: readonly string[]) => {
     const options = command.opts<RestoreOptions>();
+    const expanded = await findPlaceholders([source, ...targets]);
+    if (expanded.length === 0 && targets.length > 1) {
+      throw new VarveError("invalid-argument", "there is more than one target");
+    }
     await withRepository(command, { readOnly: true }, async (repository, context) => {
-      await restoreSelected(repository, { source, target, options, context });
+      const [target] = targets;
+      if (expanded.length === 0) {
+        await restoreSelected(repository, { source, target, options, context });
+      }
+      for (const placeholder of expanded) {
+        await expand(repository, placeholder, { options, context });
+      }
     });
   });
 }
@@ -117,16 +135,55 @@ async function restoreSelected(repository: Repository, wanted: Wanted): Promise<
   const signal = AbortSignal.any([context.stop, context.signal]);
   const { snapshotTime } = options;
   const selection = await selectEntry(repository, source, { snapshotTime, signal });
+  const { snapshot } = selection;
   const place = wanted.target ?? ownPlace(repository, source, selection);
-  const { snapshot, entry } = selection;
   if (snapshot?.incomplete !== undefined) {
     process.stderr.write(
       `varve: warning: snapshot ${snapshot.id} is incomplete (${printableName(snapshot.incomplete)})\n`,
     );
   }
+  // Backed up through the link, so put back through it.
+  const followTargetSymlink = wanted.target === undefined;
+  await restoreTo(repository, { selection, place, followTargetSymlink, options, context });
+}
+
+/** The placeholder goes when all of it is there. */
+async function expand(
+  repository: Repository,
+  placeholder: Placeholder,
+  { options, context }: Pick<Wanted, "options" | "context">,
+): Promise<void> {
+  const { place } = placeholder;
+  const entry = await readPlaceholder(await localSource(placeholder.path));
+  const report = await restoreTo(repository, {
+    selection: { snapshot: undefined, entry, path: entry.name },
+    place,
+    followTargetSymlink: false,
+    options: { ...options, mode: "local", shallow: options.shallow ?? 0 },
+    context,
+  });
+  if (report.failed === 0) {
+    await removePlaceholder(placeholder.path);
+  }
+}
+
+async function restoreTo(
+  repository: Repository,
+  told: Pick<Wanted, "options" | "context"> & {
+    readonly selection: Selection;
+    readonly place: string;
+    readonly followTargetSymlink: boolean;
+  },
+): Promise<RestoreReport> {
+  const { selection, place, followTargetSymlink, options, context } = told;
+  const { snapshot, entry } = selection;
+  const signal = AbortSignal.any([context.stop, context.signal]);
   const mode = options.mode === "auto" ? archiveModeOf(place) : options.mode;
   if (mode === "local" && place === "-") {
     throw new VarveError("invalid-argument", "standard output needs a --mode like tar");
+  }
+  if (mode !== "local" && options.shallow !== undefined) {
+    throw new VarveError("invalid-argument", "--shallow needs a folder to restore to");
   }
   await using archive =
     mode === "local"
@@ -137,8 +194,7 @@ async function restoreSelected(repository: Repository, wanted: Wanted): Promise<
     localTarget(place, {
       ...localOptions(options),
       writerThreads: writerThreads(repository),
-      // Backed up through the link, so put back through it.
-      followTargetSymlink: wanted.target === undefined,
+      followTargetSymlink,
     });
   using progress = await startProgress({ enabled: context.globals.progress, label: "restoring" });
   const bytesTotal = entry.summary?.sizeBytes ?? entry.sizeBytes;
@@ -146,6 +202,10 @@ async function restoreSelected(repository: Repository, wanted: Wanted): Promise<
     // An object that no snapshot names as its root has no attributes of its own to give back.
     root: snapshot === undefined && selection.path === "" ? entry.object : entry,
     target,
+    shallow:
+      options.shallow === undefined
+        ? undefined
+        : { depth: options.shallow, minSizeBytes: options.shallowMinsize },
     parallel: options.parallel,
     ignoreErrors: options.ignoreErrors !== false,
     signal,
@@ -159,6 +219,7 @@ async function restoreSelected(repository: Repository, wanted: Wanted): Promise<
   await archive?.finish();
   progress[Symbol.dispose]();
   printReport(report, { selection, place, options });
+  return report;
 }
 
 /** With one argument a path is put back where it was backed up. */
@@ -185,7 +246,8 @@ function printReport(
   told: { selection: Selection; place: string; options: RestoreOptions },
 ): void {
   const { selection, place, options } = told;
-  const { files, directories, symlinks, bytes, skipped, deleted, failed, failures } = report;
+  const { files, directories, symlinks, placeholders, bytes, skipped, deleted } = report;
+  const { failed, failures } = report;
   if (failed > 0 && options.ignoreErrors !== true) {
     process.exitCode = EXIT_FAILED;
   }
@@ -202,6 +264,7 @@ function printReport(
     printJson({ snapshot: snapshot?.id, path, target: place, ...report });
   } else if (place !== "-") {
     const more = [
+      [placeholders, "left as placeholders"],
       [skipped, "skipped"],
       [deleted, "deleted"],
       [failed, "failed"],
