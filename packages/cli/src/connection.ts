@@ -14,6 +14,8 @@ export interface Connection {
   readonly readOnly?: boolean | undefined;
   readonly throttlingLimits?: StoreLimits | undefined;
   readonly caching?: CacheSettings | undefined;
+  /** The commands that policies ask for are run. */
+  readonly enableActions?: boolean | undefined;
 }
 
 /** What is not there is left to defaults. */
@@ -40,6 +42,24 @@ export function defaultIdentity(): { username: string; hostname: string } {
 
 /** Throws `invalid-argument` when there is no connection, `corrupt` when the file is not one. */
 export async function readConnection(path: string): Promise<Connection> {
+  const connection = await readVisible(path);
+  const { type, config } = connection.storage;
+  const secrets = await keptCredentials(path);
+  return { ...connection, storage: { type, config: { ...config, ...secrets } } };
+}
+
+/** Writes what `change` makes of the connection; what is kept beside it stays there. Throws like {@link readConnection}. */
+export async function changeConnection(
+  path: string,
+  change: (connection: Connection) => Connection,
+): Promise<Connection> {
+  const changed = change(await readVisible(path));
+  await writeConnection(path, changed);
+  return changed;
+}
+
+/** The file alone, without secrets. */
+async function readVisible(path: string): Promise<Connection> {
   let text: string;
   try {
     text = await readFile(path, "utf8");
@@ -50,10 +70,7 @@ export async function readConnection(path: string): Promise<Connection> {
       { cause },
     );
   }
-  const connection = parseConnection(text, path);
-  const { type, config } = connection.storage;
-  const secrets = await keptCredentials(path);
-  return { ...connection, storage: { type, config: { ...config, ...secrets } } };
+  return parseConnection(text, path);
 }
 
 /** What `--persist-credentials` kept for the storage. Throws `corrupt`. */
@@ -98,6 +115,7 @@ function parseConnection(text: string, path: string): Connection {
     readOnly,
     throttlingLimits,
     caching,
+    enableActions,
   } = value ?? {};
   if (
     typeof storage?.type !== "string" ||
@@ -117,6 +135,7 @@ function parseConnection(text: string, path: string): Connection {
     readOnly: readOnly === true,
     throttlingLimits,
     caching,
+    enableActions: enableActions === true,
   };
 }
 

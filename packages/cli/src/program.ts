@@ -1,5 +1,6 @@
 import { Command, CommanderError, Option } from "commander";
 import { parseBytes } from "./options.ts";
+import { version } from "./version.ts";
 import { EXIT_FAILED, EXIT_OK, EXIT_USAGE, reportError } from "./exit.ts";
 
 /**
@@ -205,11 +206,4 @@ function addHelpCommand(program: Command, load: (command: Command) => Promise<vo
       }
       return command.help();
     });
-}
-
-async function version(): Promise<string> {
-  const { readFile } = await import("node:fs/promises");
-  const text = await readFile(new URL("../package.json", import.meta.url), "utf8");
-  const { version } = JSON.parse(text) as { version: string }; // our own package.json
-  return version;
 }

@@ -1,5 +1,6 @@
-import { readFileSync } from "node:fs";
+import { readFileSync, rmSync } from "node:fs";
 import { hostname, userInfo } from "node:os";
+import { dirname } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { Cli } from "./cli-fixture.ts";
 
@@ -196,6 +197,17 @@ describe("show", () => {
     expect(text).toMatch(/^ {2}Monthly snapshots: +0 {3}\(defined for this target\)$/m);
   });
 
+  test("of several targets is one document, too", async () => {
+    const shown = await cli.json<readonly (Shown & { readonly target: object })[]>([
+      ...["policy", "show", "ann@box", "bob@box"],
+    ]);
+    expect(shown.map(({ target }) => target)).toEqual([
+      { host: "box", userName: "ann", path: "" },
+      { host: "box", userName: "bob", path: "" },
+    ]);
+    expect(shown[0]).toHaveProperty("origins");
+  });
+
   test("takes a folder relative to where one is, and no terminal obeys its name", async () => {
     await cli.ok(set("new\nfolder", "--keep-latest=1"));
     const name = `${me}:${cli.dir}/new\\x0afolder`;
@@ -272,5 +284,52 @@ test("delete says what it would do, does it, and can be left to an import", asyn
   await other.ok(["policy", "import", "--delete-other-policies"], { input });
   expect(JSON.parse(await other.ok(["policy", "export"]))).toEqual({
     "@only": { retention: { keepLatest: 2 } },
+  });
+});
+
+describe("edit", () => {
+  /** Does with the file what the script says, `$1` being its name. */
+  const editor = (script: string): { env: Readonly<Record<string, string>> } => {
+    const path = cli.write("editor.sh", `set -e\n${script}\n`);
+    return { env: { VISUAL: `sh "${path}"`, EDITOR: "false" } };
+  };
+
+  test("stores what the editor leaves, and knows when that is what there was", async () => {
+    const seen = cli.path("seen");
+    const write = editor(
+      `cat "$1" >> ${seen}; stat -c %a "$1" >> ${seen}; echo "\${VARVE_PASSWORD-none}" >> ${seen}\n` +
+        `printf '# a comment\\n{\\n  "retention": {"keepLatest": 3}\\n}' > "$1"`,
+    );
+    await cli.ok(set("@edited", "--keep-daily=4"));
+    expect(await cli.ok(["policy", "edit", "@edited"], write)).toContain("Changed the policy");
+    expect(await defined("@edited")).toEqual({ retention: { keepLatest: 3 } });
+    expect(cli.read("seen")).toContain('"keepDaily": 4');
+    expect(cli.read("seen").endsWith("600\nnone\n")).toBe(true);
+    expect(await cli.ok(["policy", "edit", "@edited"], editor(":"))).toContain("unchanged");
+  });
+
+  test.each([
+    ["{", "JSON"],
+    ['{"retention": {"keepLatest": "many"}}', "keepLatest"],
+    ['{"retention": {"keepForever": 1}}', "keepForever"],
+    ['{"compression": {"compressorName": "brotli"}}', "brotli"],
+    ['{"scheduling": {"cron": ["never"]}}', "cron"],
+  ])("refuses %s, and leaves the text in a file", async (text, why) => {
+    const script = editor(`printf '%s' '${text}' > "$1"`);
+    const { status, stderr } = await cli.run(["policy", "edit", "@refused"], script);
+    expect(status).toBe(1);
+    expect(stderr).toContain(why);
+    const [, file = ""] = /the text is in (\S+)/.exec(stderr) ?? [];
+    expect(readFileSync(file, "utf8")).toBe(text);
+    rmSync(dirname(file), { recursive: true });
+    expect(await cli.ok(["policy", "list"])).not.toContain("@refused");
+  });
+
+  test("fails when the editor does", async () => {
+    const message = await cli.fails(["policy", "edit", "@edited"], editor("exit 3"));
+    const [, file = ""] = /the text is in (\S+)/.exec(message) ?? [];
+    rmSync(dirname(file), { recursive: true });
+    const missing = { env: { EDITOR: "/no/such/editor" } };
+    expect(await cli.fails(["policy", "edit", "@edited"], missing)).toContain("[invalid-argument]");
   });
 });

@@ -147,6 +147,38 @@ describe("connections", () => {
     expect(await cli.fails(["repository", "disconnect"])).toContain("not connected");
   });
 
+  test("are changed by set-client, without the password", async () => {
+    using cli = new Cli();
+    await cli.createRepository("--enable-actions", "--description=first");
+    const change = ["repository", "set-client"];
+    expect(await cli.fails(change)).toContain("nothing to change");
+    expect(await cli.fails([...change, "--username="])).toContain("[invalid-argument]");
+    expect((await cli.run([...change, "--read-only", "--read-write"])).status).toBe(2);
+    const made = await cli.json<Status>(["repository", "status"]);
+    expect(made.clientOptions).toMatchObject({ description: "first", enableActions: true });
+    await cli.ok([...change, "--read-only", "--username=ann", "--hostname=box"], NO_PASSWORD);
+    await cli.ok([...change, "--description=second", "--no-enable-actions"], NO_PASSWORD);
+    const changed = await cli.json<Status>(["repository", "status"]);
+    expect(changed.clientOptions).toEqual({
+      ...{ username: "ann", hostname: "box", description: "second" },
+      ...{ readonly: true, enableActions: false },
+    });
+    await cli.ok([...change, "--read-write", "--disable-repository-format-cache"]);
+    await cli.ok(["policy", "set", "--global", "--keep-latest=1"]);
+  });
+
+  test("that are changed do not take in what is kept beside them", async () => {
+    using cli = new Cli();
+    await cli.createRepository();
+    cli.write("config/repository.config.credentials", '{"accessKeyID": "the key"}');
+    await cli.ok(["cache", "set", "--metadata-cache-size-mb=1"]);
+    await cli.ok(["repository", "throttle", "set", "--concurrent-reads=3"]);
+    await cli.ok(["repository", "set-client", "--description=other"]);
+    const kept = cli.read("config/repository.config");
+    expect(kept).toContain("other");
+    expect(kept).not.toContain("the key");
+  });
+
   test("are made by --config-file as well, several side by side", async () => {
     const other = ["--config-file", shared.path("config/other.config")];
     expect(await shared.fails([...other, "repository", "status"])).toContain("[invalid-argument]");

@@ -2,7 +2,7 @@ import { resolve } from "node:path";
 import { openCacheFolder } from "@varve/core";
 import type { Command } from "commander";
 import { type CacheChoice, chooseCache } from "../cache.ts";
-import { type CacheSettings, readConnection, writeConnection } from "../connection.ts";
+import { type CacheSettings, changeConnection, readConnection } from "../connection.ts";
 import { globalOptions } from "../context.ts";
 import { parseCount } from "../options.ts";
 import { formatBytes, printJson, printLine } from "../output.ts";
@@ -84,8 +84,9 @@ async function change(command: Command): Promise<void> {
     printLine("No changes made.");
     return;
   }
-  const connection = await readConnection(configFile);
-  const caching = { ...connection.caching, ...settings };
-  await writeConnection(configFile, { ...connection, caching });
+  await changeConnection(configFile, (connection) => ({
+    ...connection,
+    caching: { ...connection.caching, ...settings },
+  }));
   printLine("Changed.");
 }

@@ -16,7 +16,7 @@ const MAX_SCRIPT_BYTES = 32_000;
 
 export function addActionOptions(command: Command): void {
   for (const [flag] of ACTIONS) {
-    command.option(`--${flag} <command>`, `stored for Kopia: its command, or none`);
+    command.option(`--${flag} <command>`, `a command with its arguments, or none`);
   }
   command
     .option("--action-command-timeout <duration>", "how long it may take", parseDurationMs, 300_000)
@@ -83,7 +83,7 @@ async function readScript(path: string): Promise<string> {
 }
 
 /** Words between blanks; quotes hold one together. */
-function words(text: string): readonly string[] {
+export function words(text: string): readonly string[] {
   return Array.from(
     text.matchAll(/"([^"]*)"|'([^']*)'|(\S+)/g),
     ([, double, single, bare]) => double ?? single ?? bare ?? "",

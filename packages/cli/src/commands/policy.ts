@@ -14,6 +14,7 @@ import { withRepository } from "../context.ts";
 import { EXIT_FAILED, reportError } from "../exit.ts";
 import { addSwitch } from "../options.ts";
 import { printableName, printJson, printLine } from "../output.ts";
+import { addPolicyEdit } from "./policy-edit.ts";
 import { addPolicyExport, addPolicyImport } from "./policy-files.ts";
 import { addPolicySet } from "./policy-set.ts";
 import { POLICY_SETTINGS } from "./policy-settings.ts";
@@ -36,6 +37,7 @@ export function policyCommands(policy: Command): void {
     .description("delete policies; what they said is inherited again")
     .action(async () => remove(deleteCommand));
   addSwitch(deleteCommand, "dry-run", { on: false, help: "only say what there is", short: "n" });
+  addPolicyEdit(policy);
   addPolicyExport(policy);
   addPolicyImport(policy);
 }
@@ -43,20 +45,34 @@ export function policyCommands(policy: Command): void {
 async function show(command: Command): Promise<void> {
   await withRepository(command, { readOnly: true }, async (repository, { signal }) => {
     const targets = requiredTargets(command, repository.client);
+    const asJson = command.opts<{ json?: boolean }>().json === true;
+    const documents: object[] = [];
     for (const target of targets) {
       const effective = await effectivePolicy(repository, target, { signal });
-      if (command.opts<{ json?: boolean }>().json === true) {
-        printJson({
-          ...policyToJson(effective.policy),
-          origins: Object.fromEntries(
-            Array.from(effective.origins, ([field, from]) => [field, from.map(originName)]),
-          ),
-        });
+      if (asJson) {
+        documents.push(effectiveJson(target, effective, { named: targets.length > 1 }));
       } else {
         printEffective(target, effective);
       }
     }
+    if (asJson) {
+      printJson(documents.length === 1 ? documents[0] : documents);
+    }
   });
+}
+
+function effectiveJson(
+  target: PolicyTarget,
+  { policy, origins }: EffectivePolicy,
+  { named }: { readonly named: boolean },
+): object {
+  return {
+    ...(named ? { target: targetJson(target) } : {}),
+    ...policyToJson(policy),
+    origins: Object.fromEntries(
+      Array.from(origins, ([field, from]) => [field, from.map(originName)]),
+    ),
+  };
 }
 
 function printEffective(target: PolicyTarget, { policy, origins }: EffectivePolicy): void {

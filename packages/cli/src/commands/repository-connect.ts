@@ -31,6 +31,7 @@ interface ConnectOptions {
   readonly overrideUsername?: string;
   readonly overrideHostname?: string;
   readonly persistCredentials: boolean;
+  readonly enableActions: boolean;
 }
 
 interface CreateOptions extends ConnectOptions {
@@ -54,6 +55,10 @@ export function addConnectOptions(command: Command): void {
     .option("--override-hostname <name>", "act as this host");
   addCacheOptions(command);
   addSwitch(command, "readonly", { on: false, help: "refuse to change anything" });
+  addSwitch(command, "enable-actions", {
+    on: false,
+    help: "run the commands that policies ask for before and after",
+  });
   addSwitch(command, "persist-credentials", {
     on: false,
     help: "keep password and keys of the storage beside the connection, readable by you only",
@@ -208,6 +213,7 @@ function connectionTo(
     readOnly: options.readonly,
     throttlingLimits: Object.keys(limits).length > 0 ? limits : undefined,
     caching: cacheSettings(command),
+    enableActions: options.enableActions,
   };
 }
 

@@ -74,6 +74,7 @@ function statusJson(
       username: connection.username,
       description: descriptionOf(connection),
       readonly: connection.readOnly === true,
+      enableActions: connection.enableActions === true,
     },
     storage: { type: connection.storage.type, config: splitSecrets(connection.storage).visible },
     ...(volume === undefined
@@ -121,6 +122,7 @@ function connectionFacts(
     ["Hostname", connection.hostname],
     ["Username", connection.username],
     ["Read-only", String(connection.readOnly === true)],
+    ["Actions of policies", connection.enableActions === true ? "run" : "not run"],
     ["Storage type", connection.storage.type],
     ["Storage capacity", volume && formatBytes(volume.sizeBytes)],
     ["Storage available", volume && formatBytes(volume.freeBytes)],

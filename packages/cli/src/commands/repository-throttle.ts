@@ -1,6 +1,6 @@
 import type { StoreLimits } from "@varve/core";
 import { type Command, Option } from "commander";
-import { readConnection, writeConnection } from "../connection.ts";
+import { changeConnection, readConnection } from "../connection.ts";
 import { globalOptions } from "../context.ts";
 import { LIMITS, parseLimit, withoutNone } from "../limits.ts";
 import { formatBytes, printJson, printLine } from "../output.ts";
@@ -30,7 +30,6 @@ async function showLimits(command: Command): Promise<void> {
 
 async function changeLimits(command: Command): Promise<void> {
   const { configFile } = globalOptions(command);
-  const connection = await readConnection(configFile);
   const given = command.opts<Readonly<Record<string, number | undefined>>>();
   const changes: Partial<Record<keyof StoreLimits, number>> = {};
   for (const { member, flag } of LIMITS) {
@@ -43,8 +42,10 @@ async function changeLimits(command: Command): Promise<void> {
     printLine("No changes made.");
     return;
   }
-  const throttlingLimits = withoutNone({ ...connection.throttlingLimits, ...changes });
-  await writeConnection(configFile, { ...connection, throttlingLimits });
+  const { throttlingLimits = {} } = await changeConnection(configFile, (connection) => ({
+    ...connection,
+    throttlingLimits: withoutNone({ ...connection.throttlingLimits, ...changes }),
+  }));
   printLimits(throttlingLimits);
 }
 

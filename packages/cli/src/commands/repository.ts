@@ -18,6 +18,7 @@ import {
   syncTo,
   validateProvider,
 } from "./repository-store.ts";
+import { addClientOptions, setClient } from "./repository-client.ts";
 import { addRepairOptions, repair } from "./repository-repair.ts";
 import { status } from "./repository-status.ts";
 import { throttleCommands } from "./repository-throttle.ts";
@@ -54,6 +55,11 @@ export function repositoryCommands(repository: Command): void {
   throttleCommands(
     repository.command("throttle").description("how fast storage may be asked by this connection"),
   );
+  const client = repository
+    .command("set-client")
+    .description("change how this machine uses the repository")
+    .action(async (_options, command: Command) => setClient(command));
+  addClientOptions(client);
   const setParameters = repository
     .command("set-parameters")
     .description("change how new data is stored")

@@ -1,5 +1,6 @@
 import { resolve } from "node:path";
 import {
+  type ActionRunner,
   createSnapshot,
   effectivePolicy,
   errorMessage,
@@ -16,7 +17,7 @@ import {
   type UploadReport,
   VarveError,
 } from "@varve/core";
-import type { Command } from "commander";
+import { type Command, Option } from "commander";
 import { maintainWhenDue } from "../auto-maintenance.ts";
 import { type CommandContext, withRepository } from "../context.ts";
 import { EXIT_FAILED, reportError } from "../exit.ts";
@@ -50,6 +51,8 @@ interface CreateOptions {
   readonly checkPacks: boolean;
   readonly stdinFile?: string;
   readonly overrideSource?: string;
+  readonly forceEnableActions?: boolean;
+  readonly forceDisableActions?: boolean;
   readonly json: boolean;
   readonly jsonVerbose: boolean;
 }
@@ -72,6 +75,11 @@ export function createCommand(command: Command): void {
     .option("--upload-limit-mb <mb>", "stop before more than that is read", parseCount)
     .option("--stdin-file <name>", "back up standard input as a file of this name")
     .option("--override-source <user@host:/path>", "record this in place of the real source");
+  command
+    .option("--force-enable-actions", "run the commands of policies, whatever the connection says")
+    .addOption(
+      new Option("--force-disable-actions", "run none of them").conflicts("forceEnableActions"),
+    );
   addSwitch(command, "fail-fast", { on: false, help: "stop at the first error" });
   addSwitch(command, "check-packs", {
     on: true,
@@ -182,7 +190,8 @@ async function backUp(repository: Repository, path: string, run: Run): Promise<U
     path: fromStdin ? undefined : resolve(path),
     signal: context.stop,
   });
-  const uploadOptions = { ...uploadOptionsOf(run, progress), source };
+  const actions = await actionsOf(run);
+  const uploadOptions = { ...uploadOptionsOf(run, progress), source, actions };
   const report = fromStdin
     ? await upload(repository, { ...uploadOptions, root: standardInput(repository, path, run) })
     : await createSnapshot(repository, { ...uploadOptions, path });
@@ -213,6 +222,15 @@ function uploadOptionsOf(
     checkPacks: options.checkPacks,
     onProgress: (state) => progress.update(state),
   };
+}
+
+/** None unless this machine's user has agreed to what others, who may write policies, want to be run here. */
+async function actionsOf({ options, context }: Run): Promise<ActionRunner | undefined> {
+  const { forceEnableActions, forceDisableActions } = options;
+  const isEnabled = context.connection.enableActions === true || forceEnableActions === true;
+  return isEnabled && forceDisableActions !== true
+    ? (await import("../action-runner.ts")).ACTION_RUNNER
+    : undefined;
 }
 
 function standardInput(
