@@ -9,6 +9,8 @@ const MAX_FORMATS = 2 ** 16;
 export class EntryFormats {
   readonly #formats: EntryFormat[] = [];
   readonly #numbers = new Map<number, number>();
+  /** Most entries are of the format of the one before. */
+  #last = 0;
 
   at(number: number): EntryFormat | undefined {
     return this.#formats[number];
@@ -24,6 +26,14 @@ export class EntryFormats {
 
   /** Below 65 536. Throws `corrupt` when there are more. */
   numberOf({ compressionHeaderId, formatVersion, encryptionKeyId }: EntryFormat): number {
+    const last = this.#formats[this.#last];
+    if (
+      last?.compressionHeaderId === compressionHeaderId &&
+      last.formatVersion === formatVersion &&
+      last.encryptionKeyId === encryptionKeyId
+    ) {
+      return this.#last;
+    }
     const key = compressionHeaderId * 65_536 + formatVersion * 256 + encryptionKeyId;
     let number = this.#numbers.get(key);
     if (number === undefined) {
@@ -33,6 +43,7 @@ export class EntryFormats {
       number = this.#formats.push({ compressionHeaderId, formatVersion, encryptionKeyId }) - 1;
       this.#numbers.set(key, number);
     }
+    this.#last = number;
     return number;
   }
 }

@@ -71,7 +71,7 @@ export class PackNames {
       slab[this.#free + 1 + index] = name.charCodeAt(index);
     }
     this.#free += 1 + name.length;
-    this.#table.insert(ref, this.#hashOf);
+    this.#table.insert(ref, this.#hashAt(ref), this.#hashOf);
     return ref;
   }
 

@@ -103,7 +103,8 @@ export class PackedContentIndex implements ContentIndex {
       this.#packs.intern(file.packName(pack)),
     );
     const fields = this.#fields;
-    for (let position = 0; position < file.count; position++) {
+    const { count } = file;
+    for (let position = 0; position < count; position++) {
       file.readFields(position, fields);
       fields.pack = packs[fields.pack] as number; // parseIndex has checked it
       this.#readKeyBytes(bytes, file.keyOffset(position));
@@ -115,10 +116,8 @@ export class PackedContentIndex implements ContentIndex {
   }
 
   expect(count: number): void {
-    if (this.#maxBytes < Number.POSITIVE_INFINITY) {
-      const most = (this.#maxBytes * (1 - 2 * RECORD_FRACTION)) / SLOT_BYTES;
-      this.#table.reserve(Math.min(this.#count + count, most * BOUND_TABLE_LOAD), this.#hashOf);
-    }
+    const most = (this.#maxBytes * (1 - 2 * RECORD_FRACTION)) / SLOT_BYTES;
+    this.#table.reserve(Math.min(this.#count + count, most * BOUND_TABLE_LOAD), this.#hashOf);
   }
 
   addEntry(info: ContentInfo): void {
@@ -258,11 +257,16 @@ export class PackedContentIndex implements ContentIndex {
   }
 
   #readKeyBytes(bytes: Uint8Array, offset: number): void {
+    const key = this.#key;
+    const last = this.#keySize - 2;
+    let word = 0;
     this.#prefix = bytes[offset] as number; // the caller's key has the size that was required
-    this.#key.fill(0);
-    for (let index = 0; index < this.#keySize - 1; index++) {
-      const byte = bytes[offset + 1 + index] as number;
-      this.#key[index >>> 2] = ((this.#key[index >>> 2] as number) << 8) | byte;
+    for (let index = 0; index <= last; index++) {
+      word = (word << 8) | (bytes[offset + 1 + index] as number);
+      if ((index & 3) === 3 || index === last) {
+        key[index >>> 2] = word;
+        word = 0;
+      }
     }
   }
 
@@ -290,21 +294,26 @@ export class PackedContentIndex implements ContentIndex {
     return ref >= 0 && this.#isHidden(ref) ? -1 : ref;
   }
 
-  #find(): number {
-    const hash = hashOfKey(this.#key[0] as number, this.#prefix); // a key has a hash
-    for (let slot = this.#table.slotOf(hash); ; slot = this.#table.next(slot)) {
-      const ref = this.#table.match(slot, hash);
+  #find(hash: number = this.#hashOfKey()): number {
+    const table = this.#table;
+    for (let slot = table.slotOf(hash); ; slot = table.next(slot)) {
+      const ref = table.match(slot, hash);
       if (ref === FREE || (ref >= 0 && this.#hasKey(ref))) {
         return ref;
       }
     }
   }
 
+  #hashOfKey(): number {
+    return hashOfKey(this.#key[0] as number, this.#prefix); // a key has a hash
+  }
+
   #hasKey(ref: number): boolean {
     const slab = this.#slabOf(ref);
     const base = this.#baseOf(ref);
-    for (let index = 0; index < this.#hashWords; index++) {
-      if (slab[base + index] !== this.#key[index]) {
+    const key = this.#key;
+    for (let index = 0; index < key.length; index++) {
+      if (slab[base + index] !== key[index]) {
         return false;
       }
     }
@@ -313,7 +322,8 @@ export class PackedContentIndex implements ContentIndex {
 
   /** Merges the entry in `#fields` under the key in `#key`. */
   #merge(): void {
-    const known = this.#find();
+    const hash = this.#hashOfKey();
+    const known = this.#find(hash);
     if (known >= 0) {
       if (this.#winsOver(known)) {
         this.#writeRecord(known);
@@ -327,7 +337,7 @@ export class PackedContentIndex implements ContentIndex {
     }
     this.#writeRecord(ref);
     this.#count += 1;
-    this.#table.insert(ref, this.#hashOf);
+    this.#table.insert(ref, hash, this.#hashOf);
   }
 
   /** For records, beside what must stay. */
@@ -364,7 +374,10 @@ export class PackedContentIndex implements ContentIndex {
     const fields = this.#fields;
     const slab = this.#slabs.change(ref >>> this.#slabBits);
     const base = this.#baseOf(ref);
-    slab.set(this.#key, base);
+    const key = this.#key;
+    for (let index = 0; index < key.length; index++) {
+      slab[base + index] = key[index] as number; // quicker than `set` for four words
+    }
     const value = base + this.#hashWords;
     const timeHigh = Math.floor(fields.timestampSeconds / 2 ** 32);
     slab[value + TIME] = fields.timestampSeconds % 2 ** 32;

@@ -48,13 +48,13 @@ export class RefTable {
     return value >>> this.#refBits === (hash & this.#tagMask) ? (value & this.#refMask) - 1 : OTHER;
   }
 
-  /** Adds `ref`, which is not there yet. `hashOf` is asked again for references 0 to `ref` when the table grows. */
-  insert(ref: number, hashOf: (ref: number) => number): void {
+  /** Adds `ref`, which is not there yet. `hashOf` is asked again for references 0 to below `ref` when the table grows. */
+  insert(ref: number, hash: number, hashOf: (ref: number) => number): void {
     this.#count += 1;
     if (this.#count > this.#slots.length * this.#maxLoad) {
       this.#resize(Math.ceil(this.#slots.length * GROWTH), ref, hashOf);
     }
-    this.#place(ref, hashOf(ref));
+    this.#place(ref, hash);
   }
 
   /** Grows for `count` references at once; `hashOf` is asked for those that are here, which are 0 and up. */
@@ -76,11 +76,12 @@ export class RefTable {
   }
 
   #place(ref: number, hash: number): void {
+    const slots = this.#slots;
     let slot = this.slotOf(hash);
-    while (this.#slots[slot] !== 0) {
+    while (slots[slot] !== 0) {
       slot = this.next(slot);
     }
-    this.#slots[slot] = (((hash & this.#tagMask) << this.#refBits) | (ref + 1)) >>> 0;
+    slots[slot] = (((hash & this.#tagMask) << this.#refBits) | (ref + 1)) >>> 0;
   }
 }
 
