@@ -19,7 +19,7 @@ export interface ContentIndex extends EntryTable {
   addFile(bytes: Uint8Array): void;
   /** The same in steps of some milliseconds: `bytes` must stay as they are until the last one. Throws before the first, or never. */
   addFileInSteps(bytes: Uint8Array): Iterable<void>;
-  /** About so many contents will come: under a bound, the table is made for them at once. */
+  /** About so many contents will come: the table is made for them at once. */
   expect(count: number): void;
   /** Merges one entry. Throws `invalid-argument` for numbers that no index holds, else like `addFile`. */
   addEntry(info: ContentInfo): void;

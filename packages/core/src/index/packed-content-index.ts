@@ -1,7 +1,7 @@
 import { compareBytes } from "../base/bytes.ts";
 import { VarveError } from "../base/errors.ts";
 import type { BlobId } from "../blob/store.ts";
-import { type ContentId, type ContentPrefix, hexDigit, prefixCode } from "./content-id.ts";
+import { type ContentId, type ContentPrefix, prefixCode } from "./content-id.ts";
 import type { ContentIndex, IndexBound, LostContents, PackUse } from "./content-index.ts";
 import type { ContentInfo } from "./content-info.ts";
 import { EntryFormats } from "./entry-formats.ts";
@@ -14,6 +14,7 @@ import {
   requireStorable,
   setFields,
 } from "./index-layout.ts";
+import { readHashBytes, readHashDigits } from "./hash-words.ts";
 import { PackNames } from "./pack-names.ts";
 import { PackNeeds } from "./pack-needs.ts";
 import { Slabs } from "./slabs.ts";
@@ -257,17 +258,8 @@ export class PackedContentIndex implements ContentIndex {
   }
 
   #readKeyBytes(bytes: Uint8Array, offset: number): void {
-    const key = this.#key;
-    const last = this.#keySize - 2;
-    let word = 0;
     this.#prefix = bytes[offset] as number; // the caller's key has the size that was required
-    for (let index = 0; index <= last; index++) {
-      word = (word << 8) | (bytes[offset + 1 + index] as number);
-      if ((index & 3) === 3 || index === last) {
-        key[index >>> 2] = word;
-        word = 0;
-      }
-    }
+    readHashBytes(this.#key, bytes, offset + 1, offset + this.#keySize);
   }
 
   /** False when the id has another size than those here. */
@@ -277,15 +269,7 @@ export class PackedContentIndex implements ContentIndex {
       return false;
     }
     this.#prefix = start === 0 ? 0 : id.charCodeAt(0);
-    let word = 0;
-    for (let index = start; index < id.length; index++) {
-      word = (word << 4) | hexDigit(id.charCodeAt(index));
-      const digits = index - start + 1;
-      if (digits % 8 === 0 || index + 1 === id.length) {
-        this.#key[(digits - 1) >>> 3] = word;
-        word = 0;
-      }
-    }
+    readHashDigits(this.#key, id, start);
     return true;
   }
 
