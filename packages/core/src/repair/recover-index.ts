@@ -6,10 +6,10 @@ import { damageOf, type DamagedBlob } from "../blob/damaged-blob.ts";
 import { getIfPresent } from "../blob/get-if-present.ts";
 import type { BlobId, BlobInfo } from "../blob/store.ts";
 import { readLocalIndex } from "../content/local-index.ts";
-import { openCrypto } from "../crypto/registry.ts";
 import { openBlob } from "../format/sealed-blob.ts";
-import { createSealer, type Sealer } from "../format/sealer.ts";
+import type { Sealer } from "../format/sealer.ts";
 import { parseIndex } from "../index/index-file.ts";
+import { repositorySealer } from "../repository/repository-sealer.ts";
 import type { Repository } from "../repository/repository.ts";
 
 /**
@@ -75,7 +75,7 @@ export async function recoverIndex(
       "an index is recovered from a repository without a cache",
     );
   }
-  const sealer = await sealerOf(repository);
+  const sealer = await repositorySealer(repository);
   const unreadable: DamagedBlob[] = [];
   const counts = { packs: 0, contents: 0, recovered: 0 };
   const budget = new Semaphore(READ_AHEAD_BYTES);
@@ -181,9 +181,4 @@ function requireDamage(error: unknown): VarveError {
     throw error;
   }
   return damage;
-}
-
-async function sealerOf({ format, environment }: Repository): Promise<Sealer> {
-  const randomBytes = (size: number): Uint8Array => environment.randomBytes(size);
-  return createSealer(format, { crypto: await openCrypto({ hashes: [format.hash] }), randomBytes });
 }

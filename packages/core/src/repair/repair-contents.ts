@@ -1,10 +1,10 @@
 import type { CallOptions } from "../base/environment.ts";
 import { type ErrorCode, isVarveError, VarveError } from "../base/errors.ts";
-import { openCrypto } from "../crypto/registry.ts";
-import { createSealer, type Sealer } from "../format/sealer.ts";
+import type { Sealer } from "../format/sealer.ts";
 import { type ContentId, contentIdOf, contentPrefix } from "../index/content-id.ts";
 import { splitObjectId } from "../object/object-id.ts";
 import { requireWholeIndex } from "../repository/damage.ts";
+import { repositorySealer } from "../repository/repository-sealer.ts";
 import type { Repository } from "../repository/repository.ts";
 import { findEntry } from "../snapshot/read-directory.ts";
 import { listSnapshots, type SavedSnapshot } from "../snapshot/snapshots.ts";
@@ -74,11 +74,7 @@ export async function repairContents(
   }
   await repository.refresh({ signal });
   requireWholeIndex(repository, "contents are not repaired");
-  const { format, environment } = repository;
-  const sealer = createSealer(format, {
-    crypto: await openCrypto({ hashes: [format.hash] }),
-    randomBytes: (size) => environment.randomBytes(size),
-  });
+  const sealer = await repositorySealer(repository);
   const repair = new Repair(repository, { ...options, sealer });
   const unhealed = await repair.run();
   return { ...repair.counts, unhealed };

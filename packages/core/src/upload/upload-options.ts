@@ -31,6 +31,11 @@ export interface UploadOptions extends CallOptions {
    * from the source. Costs a listing of all packs (on an object store one request a thousand packs). Default true.
    */
   readonly checkPacks?: boolean | undefined;
+  /**
+   * An upload was killed, and this one is in its stead: what it had stored and not committed is adopted, unless that was 12 hours ago,
+   * and not stored again. Costs a listing of all packs, and a read for each that no index names. Default false.
+   */
+  readonly resumes?: boolean | undefined;
   /** At most, and left out, 45 minutes. */
   readonly checkpointIntervalMs?: number | undefined;
   /** The snapshot ends as `limit reached` before the file that would bring the bytes read above this. */

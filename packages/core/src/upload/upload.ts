@@ -10,6 +10,7 @@ import type { Snapshot } from "../snapshot/snapshot-manifest.ts";
 import { compareStart, listSnapshots, saveSnapshot } from "../snapshot/snapshots.ts";
 import type { SourceEntry } from "../source/source-entry.ts";
 import { Actions } from "./actions.ts";
+import { adoptPacks } from "./adopt-packs.ts";
 import { Checkpoints, MAX_CHECKPOINT_INTERVAL_MS } from "./checkpoints.ts";
 import { UploadSession } from "./session.ts";
 import { TreeMemory } from "./tree-memory.ts";
@@ -36,6 +37,9 @@ async function uploadInSession(
   options: UploadOptions,
 ): Promise<UploadReport> {
   const { repository, signal, tally } = session;
+  if (options.resumes === true) {
+    await adoptPacks(repository, { signal });
+  }
   const [policy, previous, memory] = await Promise.all([
     options.policy ?? loadPolicyTree(repository, options.source, { signal }),
     options.previous ?? findPrevious(repository, options, signal),
