@@ -37,6 +37,8 @@ export interface DataPathOptions<T extends DataPathObject> {
     object: T,
     options: CallOptions & {
       readonly stop: AbortSignal;
+      /** It was begun before, by an agent that was killed. */
+      readonly resumes: boolean;
       readonly onProgress: (progress: CopyProgress) => void;
     },
   ) => Promise<object>;
@@ -126,6 +128,7 @@ async function runTask<T extends DataPathObject>(
     const result = await options.work(context, object, {
       signal: either(signal, stop.signal),
       stop: stop.signal,
+      resumes: object.status?.startTimestamp != null,
       onProgress: (progress) => reporter.report(progress),
     });
     await reporter.end();

@@ -19,7 +19,7 @@ export function dataUploads(parts: NodeAgentParts): ReturnType<typeof dataPathCo
     expose: async (context, upload, { signal }) =>
       await exposeSnapshot(context, upload, { holder, signal }),
     cleanUp: removeExposedSnapshot,
-    async work(context, { metadata, spec }, { signal, onProgress }) {
+    async work(context, { metadata, spec }, { signal, resumes, onProgress }) {
       const { namespace } = context;
       const pod = await context.kube.get(PODS, { namespace, name: metadata.name }, { signal });
       const path = await locateTarget(context, pod, { volume: HELD_VOLUME, podsFolder, signal });
@@ -41,6 +41,7 @@ export function dataUploads(parts: NodeAgentParts): ReturnType<typeof dataPathCo
         uid,
         parallel: Number(spec.dataMoverConfig?.["ParallelFilesUpload"] ?? 0) || settings.parallel,
         snapshotFolders: settings.snapshotFolders,
+        resumes,
         signal,
         onProgress,
       });

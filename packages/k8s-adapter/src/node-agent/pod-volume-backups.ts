@@ -16,7 +16,7 @@ export function podVolumeBackups(parts: NodeAgentParts): ReturnType<typeof dataP
     slots,
     progressMs: settings.progressMs,
     isOurs: async (_context, { spec }) => (spec.node === nodeName ? "yes" : "no"),
-    async work(context, { metadata, spec }, { signal, onProgress }) {
+    async work(context, { metadata, spec }, { signal, resumes, onProgress }) {
       requireKopia(spec.uploaderType);
       const { namespace, name } = spec.pod;
       const { path, claim } = await locateVolume(context, { ...spec, podsFolder, signal });
@@ -39,6 +39,7 @@ export function podVolumeBackups(parts: NodeAgentParts): ReturnType<typeof dataP
         uid,
         parallel: Number(spec.uploaderSettings?.["ParallelFilesUpload"] ?? 0) || settings.parallel,
         snapshotFolders: settings.snapshotFolders,
+        resumes,
         signal,
         onProgress,
       });

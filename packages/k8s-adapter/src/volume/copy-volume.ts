@@ -34,6 +34,8 @@ export interface BackUpVolumeOptions extends CallOptions {
   /** Files read at the same time. */
   readonly parallel: number;
   readonly snapshotFolders: boolean;
+  /** It was begun before, and its process was killed: what that had stored is found again. */
+  readonly resumes?: boolean | undefined;
   /** Ends it without a snapshot. */
   readonly stop?: AbortSignal | undefined;
   readonly onProgress?: ((progress: CopyProgress) => void) | undefined;
@@ -57,7 +59,6 @@ export async function backUpVolume(
   const { path, uid, parallel, snapshotFolders, signal } = options;
   const source = snapshotSource(options.source);
   await saveSourcePolicy(repository, source, { parallel, signal });
-  await using commits = new Commits(repository, signal);
   const report = await upload(repository, {
     source,
     root: await volumeTree(path, { name: uid, snapshotFolders, signal }),
@@ -66,8 +67,8 @@ export async function backUpVolume(
     pins: SNAPSHOT_PINS,
     failFast: false,
     stop: options.stop,
-    onProgress: ({ bytesHashed, bytesCached, bytesUploaded }) => {
-      commits.reached(bytesUploaded);
+    resumes: options.resumes,
+    onProgress: ({ bytesHashed, bytesCached }) => {
       const bytesDone = bytesHashed + bytesCached;
       options.onProgress?.({ bytesDone, totalBytes: bytesDone });
     },
@@ -86,41 +87,6 @@ export async function backUpVolume(
     totalBytes: report.snapshot.root.summary?.sizeBytes ?? 0,
     incrementalBytes: report.contentStats.newOriginalBytes,
   };
-}
-
-// About one pack: what was uploaded since the last commit is uploaded again after a kill.
-const COMMIT_BYTES = 20 * 2 ** 20;
-// Of a large volume more at a time, or it would have too many index blobs.
-const COMMIT_PART = 0.01;
-
-/** Commits what is stored as an upload goes on, far more often than the engine by itself; the upload does not wait for it. */
-class Commits implements AsyncDisposable {
-  readonly #repository: Repository;
-  readonly #signal: AbortSignal | undefined;
-  #committedBytes = 0;
-  #running: Promise<void> | undefined;
-
-  constructor(repository: Repository, signal: AbortSignal | undefined) {
-    this.#repository = repository;
-    this.#signal = signal;
-  }
-
-  reached(bytes: number): void {
-    const due = Math.max(COMMIT_BYTES, bytes * COMMIT_PART);
-    if (this.#running === undefined && bytes - this.#committedBytes >= due) {
-      this.#committedBytes = bytes;
-      this.#running = this.#repository.contents
-        .flush({ signal: this.#signal })
-        .catch(() => {}) // it is tried again at the end of the upload, which fails then
-        .finally(() => {
-          this.#running = undefined;
-        });
-    }
-  }
-
-  async [Symbol.asyncDispose](): Promise<void> {
-    await this.#running;
-  }
 }
 
 function describeFailures(failures: readonly { path: string; message: string }[]): string {
