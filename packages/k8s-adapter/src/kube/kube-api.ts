@@ -114,6 +114,8 @@ export interface KubeApi {
   discover(
     options?: CallOptions,
   ): Promise<{ readonly types: readonly ResourceType[]; readonly failed: readonly string[] }>;
+  /** The OpenAPI v3 document of `v1`, or of a group and version; throws `not-found`. */
+  openApi(apiVersion: string, options?: CallOptions): Promise<unknown>;
   serverVersion(
     options?: CallOptions,
   ): Promise<{ gitVersion: string; major: string; minor: string }>;

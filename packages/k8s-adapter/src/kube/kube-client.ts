@@ -60,6 +60,11 @@ class KubeClient implements KubeApi, Disposable {
     return await discoverTypes(this.#connection, options);
   }
 
+  async openApi(apiVersion: string, { signal }: CallOptions = {}): Promise<unknown> {
+    const path = `/openapi/v3/${apiVersion.includes("/") ? "apis" : "api"}/${apiVersion}`;
+    return await this.#connection.json({ method: "GET", path, signal });
+  }
+
   async serverVersion({ signal }: CallOptions = {}): Promise<{
     gitVersion: string;
     major: string;

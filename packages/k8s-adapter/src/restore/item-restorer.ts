@@ -1,6 +1,7 @@
 import { type CallOptions, errorMessage } from "@varve/core";
 import type { RelatedItem } from "../backup/action.ts";
 import { isKubeError, type KubeObject, type ResourceType } from "../kube/kube-api.ts";
+import { patchSchemas, type PatchSchemaOf } from "../kube/patch-schema.ts";
 import { groupResource } from "../kube/resource-catalog.ts";
 import type { LogFields } from "../server/run-log.ts";
 import { LABEL, labelValue } from "../velero/labels.ts";
@@ -45,6 +46,7 @@ export class ItemRestorer {
   readonly #parts: RestorerParts;
   readonly #namespaces: RestoredNamespaces;
   readonly #existing: ExistingObjects;
+  readonly #schemaOf: PatchSchemaOf;
   readonly #done = new Set<string>();
   /** Volumes that are not restored: their claims get new ones. */
   readonly #provisioned = new Set<string>();
@@ -56,6 +58,8 @@ export class ItemRestorer {
     this.#parts = parts;
     this.#namespaces = new RestoredNamespaces(run, parts.contents, this.list);
     this.#existing = new ExistingObjects(run, this.list);
+    const { kube } = run.context;
+    this.#schemaOf = patchSchemas(async (version, options) => await kube.openApi(version, options));
   }
 
   /** Errors are logged, and the next item can come. Throws the signal's reason only. */
@@ -107,9 +111,11 @@ export class ItemRestorer {
     if (acted === undefined) {
       return;
     }
-    const { object, problems } = modify(this.#parts.modifiers, acted, {
+    const { object, problems } = await modify(this.#parts.modifiers, acted, {
       groupResource: name,
       namespace: item.namespace,
+      schemaOf: this.#schemaOf,
+      signal,
     });
     for (const problem of problems) {
       log.error(problem, fields);

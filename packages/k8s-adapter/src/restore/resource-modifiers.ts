@@ -1,9 +1,12 @@
 import fastJsonPatch from "fast-json-patch";
 import { parse } from "yaml";
+import type { CallOptions } from "@varve/core";
 import type { KubeObject } from "../kube/kube-api.ts";
+import type { PatchSchemaOf } from "../kube/patch-schema.ts";
 import { globMatch } from "../velero/glob.ts";
 import { selectorMatches } from "../velero/label-selector.ts";
 import type { LabelSelector } from "../velero/resources.ts";
+import { type Fields, strategicMerge } from "./strategic-merge.ts";
 
 /** Changes to objects while they are restored, from a ConfigMap: spec section 9.6. */
 
@@ -71,23 +74,33 @@ function checkRule({ conditions, patches, mergePatches, strategicPatches }: Rule
   }
 }
 
-/** The object as all matching rules make it; `problems` say which patches could not be applied. */
-export function modify(
+/** The object as all matching rules make it; `problems` say which patches could not be applied. Throws the signal's reason. */
+export async function modify(
   modifiers: ResourceModifiers,
   object: KubeObject,
   {
     groupResource,
     namespace,
-  }: { readonly groupResource: string; readonly namespace: string | undefined },
-): { readonly object: KubeObject; readonly problems: readonly string[] } {
+    schemaOf,
+    signal,
+  }: CallOptions & {
+    readonly groupResource: string;
+    readonly namespace: string | undefined;
+    readonly schemaOf: PatchSchemaOf;
+  },
+): Promise<{ readonly object: KubeObject; readonly problems: readonly string[] }> {
   const problems: string[] = [];
   const original = structuredClone(object);
   let current = object;
   for (const rule of modifiers) {
     if (matches(rule, original, { groupResource, namespace })) {
       try {
-        current = apply(rule, current);
+        current =
+          (rule.strategicPatches?.length ?? 0) > 0
+            ? await mergeStrategically(rule, current, { schemaOf, signal })
+            : apply(rule, current);
       } catch (error) {
+        signal?.throwIfAborted();
         problems.push(
           `resource modifier: ${error instanceof Error ? error.message : String(error)}`,
         );
@@ -132,7 +145,7 @@ function isAt(object: KubeObject, path: string, value: string): boolean {
   }
 }
 
-function apply({ patches, mergePatches, strategicPatches }: Rule, object: KubeObject): KubeObject {
+function apply({ patches, mergePatches }: Rule, object: KubeObject): KubeObject {
   if ((patches?.length ?? 0) > 0) {
     const operations = (patches ?? []).map(({ operation, path, from, value }) => ({
       op: operation,
@@ -143,13 +156,36 @@ function apply({ patches, mergePatches, strategicPatches }: Rule, object: KubeOb
     const copy = structuredClone(object);
     return fastJsonPatch.applyPatch(copy, operations, true).newDocument;
   }
-  if ((strategicPatches?.length ?? 0) > 0) {
-    throw new Error("strategicPatches are not supported: use patches or mergePatches");
-  }
   return (mergePatches ?? []).reduce<KubeObject>(
     (current, { patchData }) => mergeInto(current, parse(patchData)) as KubeObject,
     structuredClone(object),
   );
+}
+
+async function mergeStrategically(
+  { strategicPatches }: Rule,
+  object: KubeObject,
+  { schemaOf, signal }: CallOptions & { readonly schemaOf: PatchSchemaOf },
+): Promise<KubeObject> {
+  const { apiVersion = "", kind = "" } = object;
+  const schema = await schemaOf(apiVersion, kind, { signal });
+  if (schema === undefined) {
+    throw new Error(
+      `strategicPatches are for built-in types: ${kind} of ${apiVersion} says nowhere how its lists are merged`,
+    );
+  }
+  let merged: Fields = object;
+  for (const { patchData } of strategicPatches ?? []) {
+    const patch: unknown = parse(patchData);
+    if (typeof patch !== "object" || patch === null || Array.isArray(patch)) {
+      throw new Error("a strategic patch is no object");
+    }
+    merged = strategicMerge(merged, patch as Fields, schema); // it was looked at
+  }
+  if (typeof merged["metadata"] !== "object" || merged["metadata"] === null) {
+    throw new Error("a strategic patch has left no metadata");
+  }
+  return merged as KubeObject; // it has metadata
 }
 
 /** Values are text: JSON where it is JSON, else the text itself. */
