@@ -18,7 +18,7 @@ import {
 
 /**
  * Runs jobs on threads that read the files themselves: only ids and sealed bytes cross. A thread is started when
- * the others are busy, so that a small backup pays for one. A thread that dies takes its jobs with it.
+ * the others have as much as they can hold, so that a small backup pays for one. A thread that dies takes its jobs with it.
  */
 export function createWorkerExecutor(options: {
   parameters: ExecutorParameters;
@@ -32,12 +32,14 @@ export function createWorkerExecutor(options: {
 class WorkerExecutor implements Executor {
   readonly parallelJobs: number;
   readonly #workers: number;
+  readonly #jobsPerWorker: number;
   readonly #startThread: () => ExecutorThread;
   readonly #slots: Semaphore;
   readonly #threads: ExecutorThread[] = [];
 
   constructor(options: Parameters<typeof createWorkerExecutor>[0]) {
     this.#workers = options.workers;
+    this.#jobsPerWorker = options.jobsPerWorker;
     this.parallelJobs = options.workers * options.jobsPerWorker;
     this.#slots = new Semaphore(this.parallelJobs);
     const slots = new SharedSlots();
@@ -47,7 +49,7 @@ class WorkerExecutor implements Executor {
   async run(job: FileJob, sink: ContentSink, options: RunOptions = {}): Promise<FileResult> {
     await this.#slots.acquire(1, { signal: options.signal });
     try {
-      return await this.#thread().run(job, sink, options);
+      return await this.#threadFor(job).run(job, sink, options);
     } finally {
       this.#slots.release(1);
     }
@@ -57,12 +59,14 @@ class WorkerExecutor implements Executor {
     await Promise.all(this.#threads.map((thread) => thread.dispose()));
   }
 
-  #thread(): ExecutorThread {
+  #threadFor({ files }: FileJob): ExecutorThread {
+    // To start a thread costs as much as several jobs of small files do.
+    const isFullAt = files.length > 1 ? this.#jobsPerWorker : 1;
     let least = this.#threads[0];
     for (const thread of this.#threads) {
       least = least === undefined || thread.load < least.load ? thread : least;
     }
-    if (least === undefined || (least.load > 0 && this.#threads.length < this.#workers)) {
+    if (least === undefined || (least.load >= isFullAt && this.#threads.length < this.#workers)) {
       least = this.#startThread();
       this.#threads.push(least);
     }
