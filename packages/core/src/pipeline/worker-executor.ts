@@ -142,7 +142,7 @@ class ExecutorThread {
   }
 
   #post(message: ToWorker): void {
-    this.#worker.postMessage(message);
+    this.#worker.postMessage(message, []);
   }
 
   #onMessage(message: FromWorker): void {
