@@ -16,6 +16,9 @@ import {
   type WorkerData,
 } from "./worker-protocol.ts";
 
+// A thread holds a few jobs; what they hold is not on the heap.
+const HEAP_LIMITS = { maxYoungGenerationSizeMb: 4 };
+
 /**
  * Runs jobs on threads that read the files themselves: only ids and sealed bytes cross. A thread is started when
  * the others have as much as they can hold, so that a small backup pays for one. A thread that dies takes its jobs with it.
@@ -93,7 +96,7 @@ class ExecutorThread {
   constructor(workerUrl: URL, parameters: ExecutorParameters, slots: SharedSlots) {
     this.#slots = slots;
     const workerData: WorkerData = { parameters, slots: slots.memory };
-    this.#worker = new Worker(workerUrl, { workerData });
+    this.#worker = new Worker(workerUrl, { workerData, resourceLimits: HEAP_LIMITS });
     this.#worker.on("message", (message: FromWorker) => this.#onMessage(message));
     this.#worker.on("messageerror", (error) => this.#die(errorMessage(error)));
     this.#worker.on("error", (error) => this.#die(errorMessage(error)));
