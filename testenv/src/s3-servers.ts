@@ -63,11 +63,13 @@ export interface VersitygwOptions {
   readonly certFile?: string;
   readonly keyFile?: string;
   readonly region?: string;
+  /** False: what is locked can neither be deleted nor hidden. Default true. */
+  readonly versions?: boolean;
 }
 
 /** versitygw on a directory of its own, with versioning, object lock and users; built by the first who asks. */
 export async function startVersitygw(options: VersitygwOptions = {}): Promise<VersitygwServer> {
-  const { certFile, keyFile, region = REGION } = options;
+  const { certFile, keyFile, region = REGION, versions = true } = options;
   const command = await goTool(VERSITYGW, VERSITYGW_VERSION);
   const root = await mkdtemp(join(tmpdir(), "varve-versitygw-"));
   const at = (name: string): string => join(root, name);
@@ -81,7 +83,7 @@ export async function startVersitygw(options: VersitygwOptions = {}): Promise<Ve
       ...["--port", `127.0.0.1:${port}`, "--region", region, "--iam-dir", at("iam"), ...tls],
       ...["--keep-alive", "--quiet"],
       // Metadata in extended attributes: with a sidecar directory a put over a delete marker stays deleted.
-      ...["posix", "--versioning-dir", at("versions"), at("data")],
+      ...["posix", ...(versions ? ["--versioning-dir", at("versions")] : []), at("data")],
     ],
     env: { ROOT_ACCESS_KEY_ID: ACCESS_KEY_ID, ROOT_SECRET_ACCESS_KEY: SECRET_ACCESS_KEY },
   });

@@ -1,4 +1,5 @@
-import type { VarveError } from "@varve/core";
+import type { BlobTotals, VarveError } from "@varve/core";
+import { formatBytes } from "./output.ts";
 
 /** Everything asked for was done. */
 export const EXIT_OK = 0;
@@ -8,6 +9,17 @@ export const EXIT_FAILED = 1;
 export const EXIT_USAGE = 2;
 /** Maintenance has stopped at a limit of its plan. */
 export const EXIT_OVER_PLAN = 3;
+
+/** All is done but for deletions that storage refuses until locks end. */
+export const EXIT_LOCKED = 4;
+
+/** Says what is still there because it is locked. */
+export function reportLocked({ blobs, bytes }: BlobTotals): void {
+  process.exitCode ??= EXIT_LOCKED;
+  process.stderr.write(
+    `varve: ${blobs} blobs (${formatBytes(bytes)}) are not needed and stay until their locks end [blob-locked]\n`,
+  );
+}
 
 /** One line on standard error: what went wrong, and the code that scripts can look for. */
 export function reportError(error: unknown): void {

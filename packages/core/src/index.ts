@@ -50,6 +50,7 @@ export type { OpenRepositoryOptions } from "./repository/open-repository.ts";
 export { openRepository } from "./repository/open-repository.ts";
 export type { RepositoryDamage } from "./repository/damage.ts";
 export type { ClientIdentity, Repository } from "./repository/repository.ts";
+export type { BlobTotals } from "./blob/delete-blobs.ts";
 export type { SyncOptions, SyncReport } from "./repository/sync-blobs.ts";
 export { syncBlobs } from "./repository/sync-blobs.ts";
 

@@ -38,7 +38,7 @@ const BY_CODE: Readonly<Record<string, ErrorCode>> = {
   BlobNotFound: "blob-not-found",
   InvalidRange: "range-invalid",
   BlobAlreadyExists: "blob-exists",
-  BlobImmutableDueToPolicy: "access-denied",
+  BlobImmutableDueToPolicy: "blob-locked",
   BlobArchived: "storage-failed",
   // Answers of a service, or an emulator, that has no immutability for this container.
   FeatureNotSupportedForAccount: "unsupported",

@@ -153,7 +153,7 @@ export class AzureStore implements BlobStore {
         this.#container.blob(id).delete({ abortSignal }),
       );
     } catch (error) {
-      if (isImmutable(error)) {
+      if (isVarveError(error, "blob-locked")) {
         await this.#hideImmutable(id, signal);
       } else if (!isVarveError(error, "blob-not-found")) {
         throw error;
@@ -243,12 +243,4 @@ const MARKER_MS = 60_000;
 /** Azure knows one kind of retention that nobody can end; whole seconds, never too early. */
 function lockedUntil({ untilMs }: Retention): { expiriesOn: Date; policyMode: "Locked" } {
   return { expiriesOn: new Date(Math.ceil(untilMs / 1000) * 1000), policyMode: "Locked" };
-}
-
-function isImmutable(error: unknown): boolean {
-  return (
-    isVarveError(error, "access-denied") &&
-    error.cause instanceof Error &&
-    error.cause.message.includes("BlobImmutableDueToPolicy")
-  );
 }

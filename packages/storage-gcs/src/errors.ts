@@ -72,7 +72,9 @@ function classify(status: number, said: Said): Verdict {
       return { code: "storage-failed", retryable: /md5|crc32c|hash|checksum/i.test(message) };
     case 401:
     case 403:
-      return { code: "access-denied", hint: denial(status, said) };
+      return isLocked(said)
+        ? { code: "blob-locked", hint: "the blob is locked by retention" }
+        : { code: "access-denied", hint: denial(status, said) };
     case 404:
       return !ofObject || /bucket does not exist|no such bucket|bucket not found/i.test(message)
         ? { code: "storage-failed", hint: `there is no bucket ${bucket}` }
@@ -86,17 +88,24 @@ function classify(status: number, said: Said): Verdict {
   }
 }
 
-function denial(status: number, { message, reason, bucket }: Said): string {
-  const permission = /\bstorage\.[a-zA-Z]+\.[a-zA-Z]+\b/.exec(message)?.[0];
+/** Not so where a permission is missing: messages about those name it. */
+function isLocked({ message, reason }: Said): boolean {
+  return (
+    !NAMED_PERMISSION.test(message) &&
+    /\bretention|\bholds?\b|ActiveHold/i.test(`${reason} ${message}`)
+  );
+}
+
+const NAMED_PERMISSION = /\bstorage\.[a-zA-Z]+\.[a-zA-Z]+\b/;
+
+function denial(status: number, { message, bucket }: Said): string {
+  const permission = NAMED_PERMISSION.exec(message)?.[0];
   const missing = permission === undefined ? "" : `permission ${permission} on bucket ${bucket}`;
   if (/anonymous/i.test(message)) {
     return `not authenticated${missing === "" ? "" : `, and everybody lacks ${missing}`}`;
   }
   if (permission !== undefined) {
     return `the credentials lack ${missing}`;
-  }
-  if (/retention|hold/i.test(`${reason} ${message}`)) {
-    return "the blob is locked by retention";
   }
   return status === 401 ? "the credentials are expired or not valid" : "the request is not allowed";
 }

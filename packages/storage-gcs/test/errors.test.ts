@@ -66,7 +66,7 @@ describe("an answer", () => {
     [
       403,
       "Object 'b/x' is subject to bucket's retention policy or object retention and cannot be deleted",
-      "access-denied",
+      "blob-locked",
       false,
       "locked by retention",
     ],

@@ -32,6 +32,17 @@ test.each([
 });
 
 test.each([
+  ["AccessDenied", "Access Denied because object protected by object lock.", "blob-locked"],
+  ["InvalidRequest", "Object is WORM protected and cannot be overwritten", "blob-locked"],
+  ["InvalidRequest", "Bucket is missing ObjectLockConfiguration", "unsupported"],
+  ["AccessDenied", "not authorized to perform: s3:PutObjectRetention", "access-denied"],
+])("%s %j is %s", (name, message, code) => {
+  const httpStatusCode = name === "AccessDenied" ? 403 : 400;
+  const error = Object.assign(new Error(message), { name, $metadata: { httpStatusCode } });
+  expect(s3Error(error, attempt).code).toBe(code);
+});
+
+test.each([
   ["ECONNRESET", true],
   ["ENOTFOUND", true],
   ["EPIPE", true],

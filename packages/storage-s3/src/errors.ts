@@ -66,6 +66,9 @@ const MEANINGS: Readonly<Record<string, Meaning>> = {
   XAmzContentSHA256Mismatch: AGAIN,
 };
 
+/** Amazon and versitygw; MinIO. Services have no code of its own for it. */
+const LOCKED = /object protected by object lock|is WORM protected/i;
+
 const TLS_ERROR =
   /^(?:DEPTH_ZERO_SELF_SIGNED_CERT|SELF_SIGNED_CERT_IN_CHAIN|UNABLE_TO_\w+|CERT_\w+|ERR_TLS_\w+)$/;
 
@@ -146,6 +149,9 @@ function meaningOf(seen: Seen, { bucket, needs }: Attempt): Meaning {
   const known = MEANINGS[name];
   if (known !== undefined) {
     return known;
+  }
+  if (LOCKED.test(seen.message)) {
+    return { code: "blob-locked", says: "it is locked until its retention ends" };
   }
   if (/object ?lock/i.test(seen.message) && status === 400) {
     return { code: "unsupported" };

@@ -181,6 +181,29 @@ describe.each(servers)("$name", (server) => {
     expect(filesOf(target)).toEqual(files);
   });
 
+  test("where there are no versions locks refuse deletions, and maintenance goes on without them", async () => {
+    await using plain = await startVersitygw({ versions: false });
+    await plain.createBucket("unversioned", { objectLock: true });
+    using place = temporary();
+    const data = join(place.folder, "data");
+    writeFiles(data, { seed: 3 });
+    await using store = await openS3Store(serverOptions(plain, "unversioned"));
+    const retention = { mode: "governance", periodMs: DAY_MS } as const;
+    const client = { username: "me", hostname: "here" };
+    await createRepository(store, { password, retention, client });
+    await using repository = await openRepository(store, { password, client, workers: 0 });
+    const { snapshot } = await createSnapshot(repository, { path: data });
+    await deleteSnapshot(repository, parseManifestId(snapshot.id ?? ""));
+    await repository.flush();
+    const packs = await listed(store, "p");
+    await maintain(repository, { mode: "full", safety: "none" });
+    const { locked, tasks } = await maintain(repository, { mode: "full", safety: "none" });
+    expect(locked?.blobs).toBeGreaterThanOrEqual(packs.length);
+    expect(await listed(store, "p")).toEqual(packs);
+    expect(tasks.at(-1)).toMatchObject({ task: "cleanup-logs", counts: { blobs: 0 } });
+    expect((await verify(repository, { readFraction: 1 })).damaged).toEqual([]);
+  });
+
   async function backUp(path: string): Promise<{ readonly damaged: readonly unknown[] }> {
     const store = await openS3Store(serverOptions(server, "vault"));
     const withoutDeletes: BlobStore = withDeletesRefused(store);

@@ -11,7 +11,7 @@ import {
 } from "@varve/core";
 import { type Command, Option } from "commander";
 import { withRepository } from "../context.ts";
-import { EXIT_OVER_PLAN } from "../exit.ts";
+import { EXIT_OVER_PLAN, reportLocked } from "../exit.ts";
 import { addSwitch, parseBytes, parseCount, parseDurationMs } from "../options.ts";
 import { formatBytes, formatDuration, printJson, printLine } from "../output.ts";
 import { startProgress } from "../progress.ts";
@@ -73,6 +73,9 @@ function runCommand(command: Command): void {
         if (report.stopped !== undefined) {
           process.exitCode = EXIT_OVER_PLAN;
           process.stderr.write(`varve: ${report.stopped} [over-plan]\n`);
+        }
+        if (report.locked !== undefined) {
+          reportLocked(report.locked);
         }
         if (json) {
           printJson(report);

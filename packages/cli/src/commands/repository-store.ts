@@ -2,7 +2,7 @@ import { randomBytes } from "node:crypto";
 import { errorMessage, syncBlobs } from "@varve/core";
 import type { Command } from "commander";
 import { cliEnvironment, withStore } from "../context.ts";
-import { EXIT_FAILED } from "../exit.ts";
+import { EXIT_FAILED, reportLocked } from "../exit.ts";
 import { speedLimits } from "../limits.ts";
 import { addSwitch, parseCount, parseDurationMs, parsePositive } from "../options.ts";
 import { formatBytes, printJson, printLine } from "../output.ts";
@@ -127,6 +127,9 @@ export async function syncTo(location: StorageLocation, command: Command): Promi
       onProgress: ({ copiedBlobs, copiedBytes }) =>
         progress.update({ text: `${copiedBlobs} blobs`, bytesDone: copiedBytes }),
     });
+    if (report.locked.blobs > 0) {
+      reportLocked(report.locked);
+    }
     if (options.json === true) {
       printJson({ dryRun, ...report });
       return;

@@ -5,6 +5,7 @@
 export type ErrorCode =
   | "blob-not-found"
   | "blob-exists"
+  | "blob-locked"
   | "range-invalid"
   | "access-denied"
   | "storage-failed"

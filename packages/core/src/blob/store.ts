@@ -78,7 +78,7 @@ export interface BlobStore extends AsyncDisposable {
   stat(id: BlobId, options?: CallOptions): Promise<BlobInfo>;
   /** Every blob whose id starts with `prefix` (`""` for all), each once, in any order. Foreign names are left out. */
   list(prefix: string, options?: CallOptions): AsyncIterable<BlobInfo>;
-  /** A missing blob is success. Throws `read-only`. */
+  /** A missing blob is success. Throws `read-only`, and `blob-locked` where object lock or a retention policy keeps the blob for now. */
   delete(id: BlobId, options?: CallOptions): Promise<void>;
   /** Never shortens. Throws `unsupported` without feature `object-lock`, `blob-not-found`. */
   extendRetention(id: BlobId, retention: Retention, options?: CallOptions): Promise<void>;

@@ -1,5 +1,5 @@
-import { forEachLimit } from "../base/concurrency.ts";
 import type { CallOptions } from "../base/environment.ts";
+import { deleteBlobs, type Deletions } from "../blob/delete-blobs.ts";
 import type { BlobInfo } from "../blob/store.ts";
 import type { CompactOptions } from "./compact-epochs.ts";
 import { parseEpochBlobName, watermarkId } from "./epoch-names.ts";
@@ -13,26 +13,25 @@ import { utf8 } from "../base/bytes.ts";
 
 type CleanupOptions = Omit<CompactOptions, "sealer">;
 
-/** Deletes index blobs of single epochs that were compacted long enough ago; gives what was deleted. */
+/** Deletes index blobs of single epochs that were compacted long enough ago; gives what became of them. */
 export async function deleteSupersededIndexes(
   options: CleanupOptions,
   { signal }: CallOptions = {},
-): Promise<readonly BlobInfo[]> {
+): Promise<Deletions> {
   const { blobs, cutoffMs } = await listForCleanup(options, { signal });
   const { singles, uncompacted, writeEpoch } = resolveEpochs(blobs);
   const superseded = [...uncompacted].flatMap(([epoch, inputs]) => {
     const newestMs = newest(singles.get(epoch) ?? []);
     return epoch <= writeEpoch - 2 && newestMs !== undefined && newestMs < cutoffMs ? inputs : [];
   });
-  await deleteAll(options, superseded, { signal });
-  return superseded;
+  return await deleteAll(options, superseded, { signal });
 }
 
-/** Deletes markers of epochs that are over, and watermarks that a later one replaced long enough ago; gives what was deleted. */
+/** Deletes markers of epochs that are over, and watermarks that a later one replaced long enough ago; gives what became of them. */
 export async function cleanUpMarkers(
   options: CleanupOptions,
   { signal }: CallOptions = {},
-): Promise<readonly BlobInfo[]> {
+): Promise<Deletions> {
   const { blobs, cutoffMs } = await listForCleanup(options, { signal });
   const { writeEpoch, watermarkSeconds } = resolveEpochs(blobs);
   const old = blobs.filter(({ id, mtimeMs }) => {
@@ -41,8 +40,7 @@ export async function cleanUpMarkers(
       ? name.epoch < writeEpoch - 1
       : name?.kind === "watermark" && name.seconds < watermarkSeconds && mtimeMs < cutoffMs;
   });
-  await deleteAll(options, old, { signal });
-  return old;
+  return await deleteAll(options, old, { signal });
 }
 
 /** Moves the deletion watermark forward to a Unix second (spec §4.6); false when it is there already. */
@@ -91,7 +89,7 @@ async function deleteAll(
   { store, format }: CleanupOptions,
   blobs: readonly BlobInfo[],
   { signal }: CallOptions,
-): Promise<void> {
+): Promise<Deletions> {
   const limit = Math.max(1, format.epochs.deleteParallelism);
-  await forEachLimit(blobs, { limit, signal }, ({ id }) => store.delete(id, { signal }));
+  return await deleteBlobs(store, blobs, { limit, signal });
 }

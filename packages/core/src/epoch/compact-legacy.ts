@@ -1,8 +1,9 @@
 import type { CallOptions } from "../base/environment.ts";
 import { encodeJson, JsonRecord } from "../base/json.ts";
 import { formatTimeNs, msToNs, nsToMs, parseTimeNs } from "../base/time.ts";
+import { deleteBlobs, type Deletions } from "../blob/delete-blobs.ts";
 import { getIfPresent } from "../blob/get-if-present.ts";
-import { type BlobInfo, parseBlobId } from "../blob/store.ts";
+import { type BlobId, type BlobInfo, parseBlobId } from "../blob/store.ts";
 import { openBlob, sealBlob } from "../format/sealed-blob.ts";
 import { type ContentIndex, createContentIndex } from "../index/content-index.ts";
 import { shardIndex } from "../index/index-writer.ts";
@@ -108,7 +109,7 @@ export interface LegacyCleanUpOptions extends CallOptions {
 export async function cleanUpLegacyIndexes(
   options: CompactOptions,
   { nowMs, settleMs, signal }: LegacyCleanUpOptions,
-): Promise<{ readonly blobs: number; readonly bytes: number }> {
+): Promise<Deletions> {
   const { store, sealer } = options;
   const live = await createLegacyIndexBlobs(options).live({ signal });
   const needed = new Set<string>(live.blobs.map(({ id }) => id));
@@ -117,7 +118,7 @@ export async function cleanUpLegacyIndexes(
   for await (const blob of store.list("n", { signal })) {
     stored.set(blob.id, blob);
   }
-  const tally = { blobs: 0, bytes: 0 };
+  const tally: { deleted: BlobInfo[]; locked: BlobInfo[] } = { deleted: [], locked: [] };
   const done: string[] = [];
   for await (const { id, mtimeMs } of store.list("m", { signal })) {
     const compaction =
@@ -131,10 +132,10 @@ export async function cleanUpLegacyIndexes(
       const blob = stored.get(input);
       if (blob !== undefined && !needed.has(input)) {
         signal?.throwIfAborted();
-        await store.delete(blob.id, { signal });
-        stored.delete(input);
-        tally.blobs += 1;
-        tally.bytes += blob.size;
+        const { deleted, locked } = await deleteBlobs(store, [blob], { signal });
+        deleted.forEach(({ id: gone }) => stored.delete(gone));
+        tally.deleted.push(...deleted);
+        tally.locked.push(...locked);
       }
     }
     if (!compaction.inputs.some((input) => stored.has(input))) {
@@ -151,6 +152,11 @@ export async function cleanUpLegacyIndexes(
     await store.put(id, [bytes], { signal });
   }
   return tally;
+}
+
+/** A log that is named by another: how long it is does not matter, as it holds no space to speak of. */
+function unseen(id: BlobId): BlobInfo {
+  return { id, size: 0, mtimeMs: 0 };
 }
 
 /** Gives the logs whose deletion is on its way. */
@@ -171,11 +177,12 @@ async function cleanUpLogs(
       logs.forEach((log) => waiting.add(log));
       continue;
     }
-    for (const log of logs.filter((name) => name.startsWith("m"))) {
-      signal?.throwIfAborted();
-      await store.delete(log, { signal });
+    const doomed = logs.filter((name) => name.startsWith("m")).map((name) => unseen(name));
+    const { locked } = await deleteBlobs(store, doomed, { signal });
+    if (locked.length === 0) {
+      await deleteBlobs(store, [unseen(id)], { signal });
     }
-    await store.delete(id, { signal });
+    locked.forEach((log) => waiting.add(log.id)); // until the run after its lock ends
   }
   return waiting;
 }

@@ -1,6 +1,7 @@
 import { utf8 } from "../base/bytes.ts";
 import type { CallOptions } from "../base/environment.ts";
 import { VarveError } from "../base/errors.ts";
+import { deleteBlobs } from "../blob/delete-blobs.ts";
 import type { BlobInfo, BlobStore } from "../blob/store.ts";
 import { epochMarkerId, setSuffix, uncompactedPrefix } from "./epoch-names.ts";
 import { sealBlob } from "../format/sealed-blob.ts";
@@ -123,9 +124,7 @@ async function writeIndex(
     if (after <= (isSlow ? epoch : epoch + 1)) {
       return put;
     }
-    for (const { id } of put) {
-      await store.delete(id, { signal });
-    }
+    await deleteBlobs(store, put, { signal }); // one that is locked names what is written once more
     // Two epochs are two days at least: packs of this session may be gone by now, so it must not be committed.
     if (after >= firstEpoch + 2) {
       throw failure(`index written for epoch ${firstEpoch} when it is already ${after}`, false);

@@ -1,6 +1,6 @@
-import { forEachLimit } from "../base/concurrency.ts";
 import type { CallOptions } from "../base/environment.ts";
 import { damageOf } from "../blob/damaged-blob.ts";
+import { type BlobTotals, deleteBlobs, totalsOf } from "../blob/delete-blobs.ts";
 import type { BlobId, BlobInfo, BlobStore } from "../blob/store.ts";
 import { sessionIdOf, readSessionMarker } from "../content/session.ts";
 import type { Sealer } from "../format/sealer.ts";
@@ -10,11 +10,12 @@ import { CUTOFF_SLACK_MS, type SafetyMargins } from "./safety.ts";
 
 /** Deletes packs that no index names, and session markers that are over (behaviour §4.4): where space is freed at last. */
 
-export interface DeletionReport {
-  readonly blobs: number;
-  readonly bytes: number;
+/** Gone; with `dryRun`, what would be. */
+export interface DeletionReport extends BlobTotals {
   /** No index names them, but they are too young or of a session that may still commit. */
-  readonly kept: { readonly blobs: number; readonly bytes: number };
+  readonly kept: BlobTotals;
+  /** Not needed, and kept by storage until their locks end. */
+  readonly locked: BlobTotals;
 }
 
 export interface DeletePacksOptions extends CallOptions {
@@ -28,8 +29,6 @@ export interface DeletePacksOptions extends CallOptions {
   /** Entries that were deleted before this Unix second have been dropped from every index blob. Default 0. */
   readonly droppedBeforeSeconds?: number | undefined;
 }
-
-const DELETES_IN_FLIGHT = 16;
 
 /** Throws `corrupt` while a part of the index cannot be read. */
 export async function deleteUnreferencedPacks(
@@ -45,24 +44,21 @@ export async function deleteUnreferencedPacks(
   await repository.refresh({ signal });
   requireWholeIndex(repository, "no packs are deleted");
   const named = packsInIndex(repository, options);
-  const report = { blobs: 0, bytes: 0, kept: { blobs: 0, bytes: 0 } };
+  const kept = { blobs: 0, bytes: 0 };
   const doomed = candidates.filter(({ id, size, mtimeMs }) => {
     if (named.has(id)) {
       return false;
     }
     const isOld = mtimeMs <= startMs + CUTOFF_SLACK_MS && startMs - mtimeMs >= margins.minPackAgeMs;
     const isDoomed = isOld && !sessions.has(sessionIdOf(id) ?? "");
-    const tally = isDoomed ? report : report.kept;
-    tally.blobs += 1;
-    tally.bytes += size;
+    kept.blobs += isDoomed ? 0 : 1;
+    kept.bytes += isDoomed ? 0 : size;
     return isDoomed;
   });
-  if (!dryRun) {
-    await forEachLimit(doomed, { limit: DELETES_IN_FLIGHT, signal }, ({ id }) =>
-      store.delete(id, { signal }),
-    );
-  }
-  return report;
+  const { deleted, locked } = dryRun
+    ? { deleted: doomed, locked: [] }
+    : await deleteBlobs(store, doomed, { signal });
+  return { ...totalsOf(deleted), kept, locked: totalsOf(locked) };
 }
 
 async function listUnreferenced(

@@ -7,6 +7,7 @@ import { cleanUpLogs } from "./clean-up-logs.ts";
 import { deleteUnreferencedPacks } from "./delete-packs.ts";
 import { mayDeletePacks } from "./due.ts";
 import type { SafetyMargins } from "./safety.ts";
+import { deletionCounts, lockedCounts } from "./deletion-counts.ts";
 import type { MaintenanceSchedule, TaskName } from "./schedule.ts";
 
 /**
@@ -26,17 +27,18 @@ export async function freeWithoutWriting(
   const startMs = await newestTimeMs(repository, { signal });
   const done: { task: TaskName; counts: Record<string, number> }[] = [];
   const logs = await cleanUpLogs(repository.blobs, logRetention, { startMs, signal });
-  done.push({ task: "cleanup-logs", counts: { ...logs } });
+  done.push({ task: "cleanup-logs", counts: deletionCounts(logs) });
   if (index.format.epochs.enabled) {
     const indexes = await deleteSupersededIndexes(index, { signal });
-    done.push({ task: "delete-superseded-epoch-indexes", counts: { blobs: indexes.length } });
+    done.push({ task: "delete-superseded-epoch-indexes", counts: deletionCounts(indexes) });
     const markers = await cleanUpMarkers(index, { signal });
-    done.push({ task: "cleanup-epoch-markers", counts: { blobs: markers.length } });
+    done.push({ task: "cleanup-epoch-markers", counts: deletionCounts(markers) });
   }
   if (mayDeletePacks(schedule, { margins, nowMs: startMs })) {
     const { sealer } = index;
     const found = await deleteUnreferencedPacks(repository, { startMs, margins, sealer, signal });
-    done.push({ task: "full-delete-blobs", counts: { blobs: found.blobs, bytes: found.bytes } });
+    const counts = { blobs: found.blobs, bytes: found.bytes, ...lockedCounts(found.locked) };
+    done.push({ task: "full-delete-blobs", counts });
   }
   return done;
 }

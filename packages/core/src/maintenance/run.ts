@@ -1,6 +1,7 @@
 import type { CallOptions } from "../base/environment.ts";
 import { isVarveError, VarveError } from "../base/errors.ts";
 import { RUNTIME_BYTES } from "../base/memory-plan.ts";
+import type { BlobTotals } from "../blob/delete-blobs.ts";
 import type { Usage } from "../blob/meter.ts";
 import { openCrypto } from "../crypto/registry.ts";
 import type { CompactOptions } from "../epoch/compact-epochs.ts";
@@ -16,6 +17,7 @@ import {
   type MaintenanceParameters,
 } from "../repository/maintenance-parameters.ts";
 import { dueMode } from "./due.ts";
+import { lockedIn } from "./deletion-counts.ts";
 import type { MaintenancePlan } from "./plan-file.ts";
 import type { Rehearsal } from "./rehearsal-store.ts";
 import { SAFETY, type Safety } from "./safety.ts";
@@ -57,6 +59,8 @@ export interface MaintenanceReport {
   readonly tasks: readonly TaskReport[];
   /** Why not everything was done: a limit of the plan. Nothing is half done; the next run goes on. */
   readonly stopped?: string | undefined;
+  /** What was to be deleted, and is still there because storage keeps it until its locks end: a later run deletes it. */
+  readonly locked?: BlobTotals | undefined;
   /** What was asked of storage since the repository was opened, where its store has a meter. */
   readonly usage?: Usage | undefined;
 }
@@ -94,7 +98,7 @@ export async function maintainRepository(
     }
     stopped = `stopped ${error === meter?.refusal ? "at the beginning: " : ""}${error.message}`;
   }
-  return { ...report, stopped, usage: meter?.used };
+  return { ...report, stopped, locked: lockedIn(report.tasks), usage: meter?.used };
 }
 
 interface MutableReport {

@@ -2,7 +2,6 @@ import type { CompactOptions } from "../epoch/compact-epochs.ts";
 import type { BitSet } from "../base/bit-set.ts";
 import { VarveError } from "../base/errors.ts";
 import { rememberList } from "../blob/remember-list.ts";
-import type { BlobInfo } from "../blob/store.ts";
 import {
   cleanUpMarkers,
   advanceWatermark,
@@ -15,6 +14,7 @@ import type { Repository } from "../repository/repository.ts";
 import type { Allowance } from "./allowance.ts";
 import { cleanUpLogs } from "./clean-up-logs.ts";
 import { deleteUnreferencedPacks } from "./delete-packs.ts";
+import { deletionCounts, lockedCounts } from "./deletion-counts.ts";
 import { dropCutoffMs, mayDeletePacks, mayRewrite } from "./due.ts";
 import { freeWithoutWriting } from "./emergency.ts";
 import { extendRetention } from "./extend-retention.ts";
@@ -231,8 +231,8 @@ export class MaintenanceSteps {
         settleMs: margins.indexSettleMs,
         signal,
       });
-      const { blobs: deletedBlobs, bytes } = deleted;
-      return { blobs: done?.inputs.length ?? 0, deletedBlobs, bytes };
+      const { blobs: deletedBlobs, ...others } = deletionCounts(deleted);
+      return { blobs: done?.inputs.length ?? 0, deletedBlobs: deletedBlobs ?? 0, ...others };
     });
   }
 
@@ -246,7 +246,7 @@ export class MaintenanceSteps {
       return;
     }
     await this.#log.run(task, async () => {
-      const { blobs, bytes, kept } = await deleteUnreferencedPacks(repository, {
+      const { blobs, bytes, kept, locked } = await deleteUnreferencedPacks(repository, {
         startMs: this.#startMs,
         margins,
         sealer: index.sealer,
@@ -254,7 +254,10 @@ export class MaintenanceSteps {
         droppedBeforeSeconds: this.#droppedBeforeSeconds,
         signal: this.#signal,
       });
-      return { blobs, bytes, keptBlobs: kept.blobs, keptBytes: kept.bytes };
+      return {
+        ...{ blobs, bytes, keptBlobs: kept.blobs, keptBytes: kept.bytes },
+        ...lockedCounts(locked),
+      };
     });
   }
 
@@ -309,15 +312,10 @@ export class MaintenanceSteps {
 
   async #cleanLogs(): Promise<void> {
     const { repository, parameters } = this.#parts;
-    await this.#log.run("cleanup-logs", () =>
-      cleanUpLogs(repository.blobs, parameters.logRetention, {
-        startMs: this.#startMs,
-        signal: this.#signal,
-      }),
-    );
+    await this.#log.run("cleanup-logs", async () => {
+      const { logRetention } = parameters;
+      const options = { startMs: this.#startMs, signal: this.#signal };
+      return deletionCounts(await cleanUpLogs(repository.blobs, logRetention, options));
+    });
   }
-}
-
-function deletionCounts(deleted: readonly BlobInfo[]): Readonly<Record<string, number>> {
-  return { blobs: deleted.length, bytes: deleted.reduce((sum, { size }) => sum + size, 0) };
 }

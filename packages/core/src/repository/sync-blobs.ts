@@ -3,6 +3,7 @@ import { fromBase64, equalBytes } from "../base/bytes.ts";
 import type { CallOptions } from "../base/environment.ts";
 import { VarveError } from "../base/errors.ts";
 import { JsonRecord } from "../base/json.ts";
+import { type BlobTotals, deleteBlobs, type Deletions, totalsOf } from "../blob/delete-blobs.ts";
 import { getIfPresent } from "../blob/get-if-present.ts";
 import type { BlobId, BlobInfo, BlobStore } from "../blob/store.ts";
 import { BLOB_CONFIG, FORMAT_BLOB } from "../format/format.ts";
@@ -31,6 +32,8 @@ export interface SyncReport {
   readonly copiedBlobs: number;
   readonly copiedBytes: number;
   readonly deletedBlobs: number;
+  /** Extra blobs that the destination keeps until their locks end. */
+  readonly locked: BlobTotals;
 }
 
 const PARALLEL_COPIES = 16;
@@ -52,7 +55,13 @@ export async function syncBlobs(
 ): Promise<SyncReport> {
   const { signal, dryRun = false } = options;
   const keepsTimes = options.keepTimes === true && destination.features.has("set-mtime");
-  const report = { inSync: 0, copiedBlobs: 0, copiedBytes: 0, deletedBlobs: 0 };
+  const report = {
+    inSync: 0,
+    copiedBlobs: 0,
+    copiedBytes: 0,
+    deletedBlobs: 0,
+    locked: totalsOf([]),
+  };
   await checkSameRepository(source, destination, options);
   // Index blobs are listed before the packs, so that every pack they name is in the second listing.
   const indexes = await listed(source, (id) => INDEX_BLOB.test(id), { signal });
@@ -89,28 +98,40 @@ export async function syncBlobs(
   await forEachLimit(others.values(), parallel, copy);
   await forEachLimit(indexes.values(), parallel, copy);
   if (options.deleteExtra === true) {
-    const extra = [...present.keys()].filter(
-      (id) => !indexes.has(id) && !others.has(id) && id !== FORMAT_BLOB && id !== BLOB_CONFIG,
+    const extra = [...present.values()].filter(
+      ({ id }) => !indexes.has(id) && !others.has(id) && id !== FORMAT_BLOB && id !== BLOB_CONFIG,
     );
-    const remove = async (id: BlobId): Promise<void> => {
-      if (!dryRun) {
-        await destination.delete(id, { signal });
-      }
-      report.deletedBlobs++;
-      options.onProgress?.({ ...report });
-    };
-    await forEachLimit(
-      extra.filter((id) => INDEX_BLOB.test(id)),
-      parallel,
-      remove,
-    );
-    await forEachLimit(
-      extra.filter((id) => !INDEX_BLOB.test(id)),
-      parallel,
-      remove,
-    );
+    const { deleted, locked } = dryRun
+      ? { deleted: extra, locked: [] }
+      : await deleteExtra(destination, extra, parallel);
+    report.deletedBlobs = deleted.length;
+    report.locked = totalsOf(locked);
+    options.onProgress?.({ ...report });
   }
   return report;
+}
+
+/** Indexes before what they name, and before the logs without which an old one would be live again (spec §4.7). */
+async function deleteExtra(
+  destination: BlobStore,
+  extra: readonly BlobInfo[],
+  parallel: CallOptions & { readonly limit: number },
+): Promise<Deletions> {
+  const these = (wanted: (id: BlobId) => boolean): Promise<Deletions> =>
+    deleteBlobs(
+      destination,
+      extra.filter(({ id }) => wanted(id)),
+      parallel,
+    );
+  const indexes = await these((id) => /^[nx]/.test(id));
+  const isFree = !indexes.locked.some(({ id }) => id.startsWith("n"));
+  const logs = await these((id) => isFree && /^[lm]/.test(id));
+  const rest = await these((id) => !INDEX_BLOB.test(id));
+  const all = [indexes, logs, rest];
+  return {
+    deleted: all.flatMap(({ deleted }) => deleted),
+    locked: all.flatMap(({ locked }) => locked),
+  };
 }
 
 async function listed(
@@ -127,9 +148,18 @@ async function listed(
   return found;
 }
 
-/** Blobs are immutable but for the few that Kopia replaces; those differ in time, and nearly always in size. */
+/** The few blobs that Kopia replaces under their names; they differ in time, and nearly always in size. */
+const REPLACED_BLOB = /^kopia\./;
+
+/** A store that tells whole seconds makes a copy of the same second look older than its original. */
 function isCurrent(source: BlobInfo, destination: BlobInfo | undefined): boolean {
-  return destination?.size === source.size && destination.mtimeMs >= source.mtimeMs;
+  if (destination?.size !== source.size) {
+    return false;
+  }
+  const isCoarse = destination.mtimeMs % 1000 === 0 && !REPLACED_BLOB.test(source.id);
+  return (
+    destination.mtimeMs >= (isCoarse ? Math.floor(source.mtimeMs / 1000) * 1000 : source.mtimeMs)
+  );
 }
 
 /** False when the blob has vanished meanwhile, as maintenance may do. */
