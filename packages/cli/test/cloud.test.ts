@@ -113,6 +113,14 @@ const GCS: Place = {
   },
 };
 
+/** Of the objects in a listing of a folder, by any of them; the bucket has a name, too, and is in none. */
+function namesIn(listing: string): string[] {
+  const names = listing.matchAll(/<(?:Key|Name)>([^<]+)<|"name": ?"([^"]+)"/g);
+  return Array.from(names, ([, inXml, inJson]) => inXml ?? inJson ?? "")
+    .filter((name) => name.includes("/"))
+    .sort();
+}
+
 /** Flags for the bucket, or for what stands before it. */
 const place = S3.flags;
 const FAR: readonly (readonly [name: string, place: Place])[] = [
@@ -213,6 +221,11 @@ describe.each(FAR)("a mirror on %s", (name, far) => {
     }
     const rest = await cli.json<SyncReport>(sync(far.flags("m/")));
     expect(rest).toMatchObject({ inSync: 2, copiedBlobs: all - 2, deletedBlobs: 0 });
+
+    // By the server's own listing: prefix and name and nothing else, as Kopia lays blobs out (spec §6.6).
+    expect(namesIn(await far.list("m/"))).toEqual(
+      Array.from(blobs("folder").keys(), (file) => `m/${file.slice(0, -".f".length)}`).sort(),
+    );
 
     const there = configured(`mirror-${name}`);
     await cli.ok([...there, "repository", "connect", ...far.flags("m/")]);
