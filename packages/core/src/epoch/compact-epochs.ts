@@ -22,14 +22,15 @@ export interface CompactOptions extends IndexBlobsOptions {
   readonly bound?: { readonly maxBytes: number; openScratch(): Promise<ScratchFile> } | undefined;
 }
 
-/** Of a compaction in bounded memory: what its output is cut into, and what encoding one of these takes. */
-const BOUND_SHARD_ENTRIES = 250_000;
-const ENCODING_BYTES = BOUND_SHARD_ENTRIES * 80 + 8 * 1024 * 1024;
-/** Beside that: a place in the table and in the order of keys while it is sorted. */
-const BYTES_PER_ENTRY = 17;
+/** Of a compaction in bounded memory: what its output is cut into. */
+const BOUND_SHARD_ENTRIES = 150_000;
+/** Two of these, one that is made and one that is left to be collected: about 50 bytes an entry, plain and sealed, and their order. */
+const ENCODING_BYTES = BOUND_SHARD_ENTRIES * 2 * 120;
+/** Beside that: a place in the table, and the file that it goes into. */
+const BYTES_PER_ENTRY = 7;
 /** The same of the table alone, and what records come and go in. */
 const TABLE_BYTES_PER_ENTRY = 5;
-const RECORD_BYTES = 8 * 1024 * 1024;
+const RECORD_BYTES = 16 * 1024 * 1024;
 
 /** Which epochs were merged, from how many blobs, into what. */
 export interface Compaction {
@@ -118,7 +119,7 @@ async function compact(
     return undefined;
   }
   using scratch = await bound?.openScratch();
-  const maxBytes = count * TABLE_BYTES_PER_ENTRY + 2 * RECORD_BYTES;
+  const maxBytes = count * TABLE_BYTES_PER_ENTRY + RECORD_BYTES;
   const merged = createContentIndex(scratch && { maxBytes, scratch });
   merged.expect(count);
   for (const { id } of inputs) {

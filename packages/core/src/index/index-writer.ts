@@ -53,21 +53,39 @@ export function shardIndex(
   return Array.from(planShards(table, options), (encode) => encode());
 }
 
-/** Like {@link shardIndex}, each file made when it is asked for. */
+/**
+ * Like {@link shardIndex}, each file made when it is asked for: until then two bytes an entry are held, and the order of the entries
+ * of one file after that.
+ */
 export function planShards(
   table: EntryTable,
   options: { version: 1 | 2; maxEntriesPerShard?: number },
 ): (() => Uint8Array)[] {
-  const refs = sortedRefs(table);
-  const count = Math.ceil(refs.length / (options.maxEntriesPerShard ?? MAX_ENTRIES_PER_SHARD));
-  const shardOf = (ref: number): number => fnv1a(table.idAt(ref)) % count;
-  const shards =
-    count < 2
-      ? [refs]
-      : Array.from({ length: count }, (_, shard) => refs.filter((ref) => shardOf(ref) === shard));
-  return shards
-    .filter((shard) => shard.length > 0)
-    .map((shard) => () => encodeRefs(table, shard, options.version));
+  const { version, maxEntriesPerShard = MAX_ENTRIES_PER_SHARD } = options;
+  const count = Math.ceil(table.count / maxEntriesPerShard);
+  if (count < 2) {
+    return table.count === 0 ? [] : [() => encodeTable(table, { version })];
+  }
+  const shards = new Uint16Array(table.count);
+  const sizes = new Uint32Array(count);
+  for (let ref = 0; ref < shards.length; ref++) {
+    const shard = fnv1a(table.idAt(ref)) % count;
+    shards[ref] = shard;
+    sizes[shard] = (sizes[shard] as number) + 1; // shard < count
+  }
+  const refsOf = (shard: number, size: number): Uint32Array => {
+    const refs = new Uint32Array(size);
+    for (let ref = shards.indexOf(shard), index = 0; index < size; index++) {
+      refs[index] = ref;
+      ref = shards.indexOf(shard, ref + 1);
+    }
+    return refs;
+  };
+  return Array.from(sizes.entries())
+    .filter(([, size]) => size > 0)
+    .map(([shard, size]) => () => {
+      return encodeRefs(table, sortedRefs(table, refsOf(shard, size)), version);
+    });
 }
 
 function fnv1a(text: string): number {

@@ -6,22 +6,39 @@ const RADIX = 2 ** RADIX_BITS;
 const HEAD_BITS = 32;
 
 /**
- * The entries of a table in the order of their binary keys (spec §3.1). By radix over the first four bytes, which is
- * twenty times faster than comparing; what is equal there, next to nothing under a keyed hash, is compared.
+ * Entries of a table in the order of their binary keys (spec §3.1), all of them unless `refs` says which. By
+ * radix over the first four bytes, which is twenty times faster than comparing; what is equal there, next to nothing under a keyed
+ * hash, is compared.
  */
-export function sortedRefs(table: EntryTable): Uint32Array {
-  const heads = new Uint32Array(table.count);
-  for (let ref = 0; ref < heads.length; ref++) {
-    heads[ref] = table.keyHead(ref);
+export function sortedRefs(
+  table: EntryTable,
+  refs: Uint32Array = allRefs(table.count),
+): Uint32Array {
+  const heads = new Uint32Array(refs.length);
+  for (let index = 0; index < heads.length; index++) {
+    heads[index] = table.keyHead(refs[index] as number); // index < length, and so below
   }
-  const refs = sortedByHead(heads);
-  for (let start = 0, end = 1; end <= refs.length; end++) {
-    if (end === refs.length || heads[refs[start] as number] !== heads[refs[end] as number]) {
+  const order = sortedByHead(heads);
+  for (let start = 0, end = 1; end <= order.length; end++) {
+    if (end === order.length || heads[order[start] as number] !== heads[order[end] as number]) {
       if (end - start > 1) {
-        refs.subarray(start, end).sort((a, b) => table.compareKeys(a, b));
+        const compare = (a: number, b: number): number =>
+          table.compareKeys(refs[a] as number, refs[b] as number);
+        order.subarray(start, end).sort(compare);
       }
       start = end;
     }
+  }
+  for (let index = 0; index < order.length; index++) {
+    order[index] = refs[order[index] as number] as number;
+  }
+  return order;
+}
+
+function allRefs(count: number): Uint32Array {
+  const refs = new Uint32Array(count);
+  for (let ref = 0; ref < count; ref++) {
+    refs[ref] = ref;
   }
   return refs;
 }
