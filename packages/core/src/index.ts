@@ -173,6 +173,7 @@ export {
 } from "./verify/local-receipts.ts";
 export type { Receipt, ReceiptChain, ReceiptSigner } from "./verify/receipts.ts";
 export type { Coverage, DamagedPack, RollingOptions, RollingReport } from "./verify/rolling.ts";
+export type { DamagedRoot } from "./verify/roots.ts";
 
 // The algorithms by name, for benchmarks and for choosing at creation.
 export type { Codec, Codecs } from "./compression/codec.ts";

@@ -83,7 +83,8 @@ function runCommand(command: Command): void {
           progress.update({ text: counted(packs, "pack"), bytesDone: bytesRead }),
       });
       progress[Symbol.dispose]();
-      if (report.damaged.length + report.problems.length > 0) {
+      const { verified, damaged, damagedRoots, pending, bytesRead } = report;
+      if (damaged.length + damagedRoots.length + report.problems.length > 0) {
         process.exitCode = EXIT_FAILED;
       }
       if (options.json) {
@@ -91,10 +92,11 @@ function runCommand(command: Command): void {
         return;
       }
       printProblems(report.problems);
-      for (const { pack, contents, message } of report.damaged) {
-        printLine(`damaged pack ${pack}, contents ${contents.join(" ")}: ${message}`);
+      printRoots(damagedRoots);
+      for (const { pack, contents, message } of damaged) {
+        const which = contents.length === 0 ? "" : `, contents ${contents.join(" ")}`;
+        printLine(`damaged pack ${pack}${which}: ${message}`);
       }
-      const { verified, damaged, pending, bytesRead } = report;
       printLine(
         `${counted(verified.length, "pack")} of ${report.packs} good, ${damaged.length} damaged, ${pending.length} left for want of budget; ${formatBytes(bytesRead)} read`,
       );
@@ -120,8 +122,9 @@ function reportCommand(command: Command): void {
         withinDays: options.within,
         signal: context.stop,
       });
-      const { uncovered, failures, chain } = report;
-      if (uncovered.length + failures.length + chain.problems.length > 0) {
+      const { uncovered, failures, damagedRoots, chain } = report;
+      const problems = [uncovered, failures, damagedRoots, chain.problems];
+      if (problems.some(({ length }) => length > 0)) {
         process.exitCode = EXIT_FAILED;
       }
       if (options.json) {
@@ -133,21 +136,24 @@ function reportCommand(command: Command): void {
   });
 }
 
-function reportJson({ packs, uncovered, failures, chain }: VerificationReport): object {
+function reportJson(report: VerificationReport): object {
+  const { packs, uncovered, failures, damagedRoots, chain } = report;
   return {
     packs,
     receipts: chain.receipts.length,
     gaps: chain.problems,
     failures,
+    damagedRoots,
     uncovered: uncovered.map(({ pack, verifiedMs }) => ({ pack, verified: timeText(verifiedMs) })),
   };
 }
 
 function printReport(
-  { packs, uncovered, failures, chain }: VerificationReport,
+  { packs, uncovered, failures, damagedRoots, chain }: VerificationReport,
   withinDays: number,
 ): void {
   printProblems(chain.problems);
+  printRoots(damagedRoots);
   for (const { pack, message } of failures) {
     printLine(`damaged pack ${pack}: ${message}`);
   }
@@ -156,8 +162,14 @@ function printReport(
   }
   const last: Receipt | undefined = chain.receipts.at(-1);
   printLine(
-    `${packs - uncovered.length} of ${counted(packs, "pack")} read within ${withinDays} days or younger, ${failures.length} damaged, ${counted(chain.problems.length, "gap")} in ${counted(chain.receipts.length, "receipt")}, the last of ${timeText(last?.endedMs) ?? "never"}`,
+    `${packs - uncovered.length} of ${counted(packs, "pack")} read within ${withinDays} days or younger, ${failures.length + damagedRoots.length} damaged, ${counted(chain.problems.length, "gap")} in ${counted(chain.receipts.length, "receipt")}, the last of ${timeText(last?.endedMs) ?? "never"}`,
   );
+}
+
+function printRoots(roots: VerificationReport["damagedRoots"]): void {
+  for (const { blob, message } of roots) {
+    printLine(`damaged ${blob}: ${message}`);
+  }
 }
 
 function printProblems(problems: readonly string[]): void {

@@ -14,7 +14,7 @@ const TAIL_BYTES = 8192;
  * `corrupt` for a pack whose end is damaged, and what storage throws.
  */
 export async function readLocalIndex(
-  store: BlobStore,
+  store: Pick<BlobStore, "get">,
   pack: Pick<BlobInfo, "id" | "size">,
   { sealer, signal }: CallOptions & { readonly sealer: Sealer },
 ): Promise<ContentInfo[]> {

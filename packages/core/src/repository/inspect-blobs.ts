@@ -1,13 +1,12 @@
 import type { CallOptions } from "../base/environment.ts";
 import type { BlobId, BlobInfo } from "../blob/store.ts";
-import { openCrypto } from "../crypto/registry.ts";
 import { parseEpochBlobName } from "../epoch/epoch-names.ts";
 import { createIndexBlobs } from "../epoch/index-blobs.ts";
 import { openBlob } from "../format/sealed-blob.ts";
-import { createSealer, type Sealer } from "../format/sealer.ts";
 import type { ContentInfo } from "../index/content-info.ts";
 import { parseIndex } from "../index/index-file.ts";
 import type { Repository } from "./repository.ts";
+import { repositorySealer } from "./repository-sealer.ts";
 
 /** Single blobs of an open repository, for people who look into one. Nothing else reads an index blob by itself. */
 
@@ -22,7 +21,7 @@ export async function listIndexBlobs(
   { signal }: CallOptions = {},
 ): Promise<{ readonly blobs: readonly IndexBlobInfo[]; readonly writeEpoch: number }> {
   const { blobs: store, format, environment } = repository;
-  const sealer = await sealerOf(repository);
+  const sealer = await repositorySealer(repository);
   const indexBlobs = createIndexBlobs({ store, sealer, format, environment });
   const { blobs: live, writeEpoch } = await indexBlobs.live({ signal });
   const active = new Set(live.map(({ id }) => id));
@@ -57,12 +56,7 @@ export async function readSealedBlob(
   { signal }: CallOptions = {},
 ): Promise<Uint8Array> {
   const bytes = await repository.blobs.get(id, { signal });
-  return openBlob(id, bytes, await sealerOf(repository));
-}
-
-async function sealerOf({ format, environment }: Repository): Promise<Sealer> {
-  const randomBytes = (size: number): Uint8Array => environment.randomBytes(size);
-  return createSealer(format, { crypto: await openCrypto({ hashes: [] }), randomBytes });
+  return openBlob(id, bytes, await repositorySealer(repository));
 }
 
 function holdsIndex(id: BlobId): boolean {

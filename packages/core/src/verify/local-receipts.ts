@@ -154,6 +154,8 @@ export interface VerificationReport extends Coverage {
   readonly chain: ReceiptChain;
   /** Packs that the latest receipt about them calls damaged. */
   readonly failures: readonly { readonly pack: string; readonly message: string }[];
+  /** Blobs of the index and the format that the last receipt calls damaged. */
+  readonly damagedRoots: readonly { readonly blob: string; readonly message: string }[];
 }
 
 /** What the receipts prove about the repository as it is now, and what they do not. Reads a listing of packs, and no pack. */
@@ -170,7 +172,8 @@ export async function reportVerification(
     receipt.verified.forEach((pack) => failures.delete(pack));
     receipt.damaged.forEach((damage) => failures.set(damage.pack, damage));
   }
-  return { ...coverage, chain, failures: [...failures.values()] };
+  const damagedRoots = chain.receipts.at(-1)?.damagedRoots ?? [];
+  return { ...coverage, chain, failures: [...failures.values()], damagedRoots };
 }
 
 /** Durable when it returns; never over a file that is there. */

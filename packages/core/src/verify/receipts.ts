@@ -33,6 +33,8 @@ export interface Receipt {
   readonly packs: number;
   readonly verified: readonly string[];
   readonly damaged: readonly { readonly pack: string; readonly message: string }[];
+  /** Blobs of the index and the format, which each run looks at. */
+  readonly damagedRoots: readonly { readonly blob: string; readonly message: string }[];
   readonly pending: readonly string[];
   readonly bytesRead: number;
 }
@@ -83,6 +85,7 @@ export function encodeReceipt(
     requests: report.requests,
     verified: report.verified,
     damaged: report.damaged,
+    damagedRoots: report.damagedRoots,
     pending: report.pending,
   });
   return utf8(
@@ -175,6 +178,10 @@ function openReceipt(
     verified: json.strings("verified") ?? [],
     damaged: (json.records("damaged") ?? []).map((record) => ({
       pack: record.requireString("pack"),
+      message: record.string("message") ?? "",
+    })),
+    damagedRoots: (json.records("damagedRoots") ?? []).map((record) => ({
+      blob: record.requireString("blob"),
       message: record.string("message") ?? "",
     })),
     pending: json.strings("pending") ?? [],

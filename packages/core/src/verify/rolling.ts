@@ -2,17 +2,22 @@ import { PARALLEL_READS } from "../base/budget.ts";
 import { forEachLimit } from "../base/concurrency.ts";
 import type { CallOptions } from "../base/environment.ts";
 import { VarveError } from "../base/errors.ts";
-import type { BlobId, BlobInfo } from "../blob/store.ts";
+import type { BlobId, BlobInfo, GetOptions } from "../blob/store.ts";
+import { readLocalIndex } from "../content/local-index.ts";
+import type { Sealer } from "../format/sealer.ts";
 import type { ContentId } from "../index/content-id.ts";
 import type { ContentInfo } from "../index/content-info.ts";
 import type { Repository } from "../repository/repository.ts";
+import { repositorySealer } from "../repository/repository-sealer.ts";
 import { placeProblem } from "./packs.ts";
+import { checkRoots, type DamagedRoot } from "./roots.ts";
 import { type Reason, reasonOf } from "./structure.ts";
 
 /**
- * Rolling verification: every pack that holds live contents is read whole, and each of its contents compared with its id, once in so many
- * days. Each pack has its day by its id alone, so that clients that know nothing of one another share the work alike; what a day has
- * missed, for want of budget or because nobody ran, is done on the next. What was verified is remembered by the caller, as receipts.
+ * Rolling verification: every pack that holds live contents is read whole, each of these compared with its id and the pack's own index
+ * opened, once in so many days. Each pack has its day by its id alone, so that clients that know nothing of one another share the work
+ * alike; what a day has missed, for want of budget or because nobody ran, is done on the next. What was verified is remembered by the
+ * caller, as receipts. The few blobs that everything depends on, indexes and format, are looked at every time.
  */
 
 export interface RollingOptions extends CallOptions {
@@ -30,7 +35,7 @@ export interface RollingOptions extends CallOptions {
 
 export interface DamagedPack extends Reason {
   readonly pack: BlobId;
-  /** The first hundred contents that are damaged. */
+  /** The first hundred contents that are damaged; none when it is the pack's own index. */
   readonly contents: readonly ContentId[];
 }
 
@@ -44,6 +49,8 @@ export interface RollingReport {
   readonly verified: readonly BlobId[];
   /** Missing, cut short, or with contents that are not what they should be. */
   readonly damaged: readonly DamagedPack[];
+  /** Of the blobs that are looked at every time. */
+  readonly damagedRoots: readonly DamagedRoot[];
   /** Due, and left for want of budget: longest due first. */
   readonly pending: readonly BlobId[];
   readonly bytesRead: number;
@@ -77,6 +84,8 @@ export async function verifyRolling(
   const startedMs = environment.nowMs();
   await repository.contents.bypassCache({ signal });
   await repository.refresh({ signal });
+  const damagedRoots = await checkRoots(repository, { signal });
+  const sealer = await repositorySealer(repository);
   const stored = await listStored(repository, { signal });
   const needed = packsOf(repository);
   const due = duePacks(needed, { stored, verified, withinDays, nowMs: startedMs });
@@ -92,7 +101,7 @@ export async function verifyRolling(
     const entries = entriesOf(repository, new Set(chosen.slice(start, start + PACKS_PER_PASS)));
     await forEachLimit(entries, { limit: PACKS_AT_ONCE, signal }, async ([pack, infos]) => {
       const blob = stored.get(pack);
-      const found = await verifyPack(repository, { pack, infos, blob, signal });
+      const found = await verifyPack(repository, { pack, infos, blob, sealer, signal });
       if (found === undefined) {
         good.push(pack);
       } else {
@@ -107,7 +116,7 @@ export async function verifyRolling(
   const { bytesRead, requests } = tally;
   return {
     ...{ startedMs, endedMs: environment.nowMs(), withinDays, packs: needed.size },
-    ...{ verified: good.sort(), damaged, pending, bytesRead, requests },
+    ...{ verified: good.sort(), damaged, damagedRoots, pending, bytesRead, requests },
   };
 }
 
@@ -221,9 +230,10 @@ async function verifyPack(
     pack: BlobId;
     infos: readonly ContentInfo[];
     blob: BlobInfo | undefined;
+    sealer: Sealer;
   },
 ): Promise<DamagedPack | undefined> {
-  const { pack, infos, blob, signal } = options;
+  const { pack, infos, blob, sealer, signal } = options;
   if (blob === undefined) {
     const contents = infos.slice(0, MAX_CONTENTS).map(({ id }) => id);
     return { pack, contents, code: "blob-not-found", message: `pack ${pack} is missing` };
@@ -239,13 +249,36 @@ async function verifyPack(
         throw problem;
       }
       const end = info.packOffset + info.packedLength;
-      repository.contents.decode(info, bytes.subarray(info.packOffset, end));
+      const packed = bytes.subarray(info.packOffset, end);
+      if (sealer.corrected(packed) !== undefined) {
+        throw new VarveError("corrupt", `content ${info.id}: ${NEEDS_CORRECTION}`);
+      }
+      repository.contents.decode(info, packed);
     } catch (error) {
       reason ??= reasonOf(error);
       bad.push(info.id);
     }
   }
+  reason ??= await localIndexProblem(bytes, { pack, sealer });
   return reason === undefined
     ? undefined
     : { pack, contents: bad.slice(0, MAX_CONTENTS), ...reason };
+}
+
+const NEEDS_CORRECTION = "readable by error correction alone, `content repair` stores it anew";
+
+/** What index recovery would find at the end of a pack. */
+async function localIndexProblem(
+  bytes: Uint8Array,
+  { pack, sealer }: { pack: BlobId; sealer: Sealer },
+): Promise<Reason | undefined> {
+  const get = async (_id: BlobId, { range }: GetOptions = {}): Promise<Uint8Array> =>
+    bytes.slice(range?.offset, range && range.offset + range.length);
+  try {
+    await readLocalIndex({ get }, { id: pack, size: bytes.length }, { sealer });
+    return undefined;
+  } catch (error) {
+    const { code, message } = reasonOf(error);
+    return { code, message: `contents are whole, the pack's own index is not: ${message}` };
+  }
 }
