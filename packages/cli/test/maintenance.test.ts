@@ -51,9 +51,13 @@ test("maintenance run --emergency frees space and moves nothing", async () => {
   cli.write("docs/a", "alpha");
   const { id } = await cli.json<SnapshotJson>(["snapshot", "create", "docs"]);
   await cli.ok(["snapshot", "delete", id, "--delete"]);
-  const report = await cli.json<Report>([
-    ...["maintenance", "run", "--emergency", "--safety=none"],
-  ]);
+  const emergency = ["--emergency", "--safety=none"];
+  const plan = await cli.json<MaintenancePlan>(["maintenance", "plan", ...emergency]);
+  expect(plan).toMatchObject({ mode: "emergency", spent: { requests: { put: 0 } } });
+  const report = await cli.json<Report>(["maintenance", "run", ...emergency]);
+  expect(report.tasks.map(({ task }) => task)).toEqual(
+    plan.steps.slice(1, -1).map(({ step }) => step),
+  );
   expect(report.mode).toBe("emergency");
   expect(report.tasks.map(({ task }) => task)).not.toContain("full-rewrite-contents");
   await cli.ok(["snapshot", "verify"]);

@@ -22,6 +22,7 @@ import { unlock } from "../unlock.ts";
 interface PlanCommandOptions {
   readonly full: boolean;
   readonly quick: boolean;
+  readonly emergency: boolean;
   readonly safety: Safety;
   readonly force: boolean;
   readonly json: boolean;
@@ -40,6 +41,7 @@ interface PlanCommandOptions {
 export function planCommand(command: Command): void {
   addSwitch(command, "full", { on: false, help: "of everything; else of what is due" });
   addSwitch(command, "quick", { on: false, help: "of the quick part" });
+  addSwitch(command, "emergency", { on: false, help: "of what frees a store that is full" });
   command.addOption(
     new Option("--safety <level>", "as of maintenance run")
       .choices(["full", "none"])
@@ -60,10 +62,11 @@ export function planCommand(command: Command): void {
   addSwitch(command, "json", { on: false, help: "print one JSON document, for run --plan" });
   command.action(async () => {
     const options = command.opts<PlanCommandOptions>();
-    if (options.full && options.quick) {
-      throw new VarveError("invalid-argument", "give --full or --quick, not both");
+    const modes = (["full", "quick", "emergency"] as const).filter((name) => options[name]);
+    if (modes.length > 1) {
+      throw new VarveError("invalid-argument", "give one of --full, --quick and --emergency");
     }
-    const plan = await makePlan(command, options);
+    const plan = await makePlan(command, { ...options, mode: modes[0] ?? "auto" });
     if (options.json) {
       printJson(plan);
     } else {
@@ -72,7 +75,10 @@ export function planCommand(command: Command): void {
   });
 }
 
-async function makePlan(command: Command, options: PlanCommandOptions): Promise<MaintenancePlan> {
+async function makePlan(
+  command: Command,
+  options: PlanCommandOptions & { readonly mode: "full" | "quick" | "emergency" | "auto" },
+): Promise<MaintenancePlan> {
   const globals = globalOptions(command);
   const prices = await pricesOf(options);
   const { connection, password, environment, ...unlocked } = await unlock(command);
@@ -80,7 +86,7 @@ async function makePlan(command: Command, options: PlanCommandOptions): Promise<
   using _progress = await startProgress({ enabled: globals.progress, label: "planning" });
   return await planMaintenance(store, {
     password,
-    mode: options.full ? "full" : options.quick ? "quick" : "auto",
+    mode: options.mode,
     safety: options.safety,
     force: options.force,
     prices,

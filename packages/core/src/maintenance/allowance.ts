@@ -36,9 +36,11 @@ export function holdToPlan({ blobs, format }: Repository, plan: MaintenancePlan)
   const holdReserve = (): void =>
     meter.setGuard((after) => limitPassed(addUsage(after, RESERVE), limits, prices));
   holdReserve();
+  const ahead = plan.steps.filter(({ skipped }) => skipped === undefined);
   return {
     objectionTo: (task) => {
-      const step = plan.steps.find((planned) => planned.step === task);
+      const index = ahead.findIndex(({ step }) => step === task);
+      const [step] = index < 0 ? [] : ahead.splice(index, 1); // it may come again
       return meter.objection(step ?? NO_USAGE);
     },
     objection: (more) => meter.objection(more),

@@ -10,11 +10,17 @@ import type { SafetyMargins } from "./safety.ts";
 import { deletionCounts, lockedCounts } from "./deletion-counts.ts";
 import type { MaintenanceSchedule, TaskName } from "./schedule.ts";
 
+/** One deletion, with what it counted. */
+export interface FreeingStep {
+  readonly task: TaskName;
+  readonly work: () => Promise<Readonly<Record<string, number>>>;
+}
+
 /**
  * What frees space in a store that has none left: deletions alone, of what every margin allows, before even the schedule is written.
  * Storage's time cannot be asked without writing; the newest time in it is never later, so that ages come out too small at worst.
  */
-export async function freeWithoutWriting(
+export async function stepsWithoutWriting(
   repository: Repository,
   options: CallOptions & {
     readonly index: CompactOptions;
@@ -22,25 +28,38 @@ export async function freeWithoutWriting(
     readonly schedule: MaintenanceSchedule;
     readonly logRetention: LogRetention;
   },
-): Promise<readonly { readonly task: TaskName; readonly counts: Record<string, number> }[]> {
+): Promise<readonly FreeingStep[]> {
   const { index, margins, schedule, logRetention, signal } = options;
   const startMs = await newestTimeMs(repository, { signal });
-  const done: { task: TaskName; counts: Record<string, number> }[] = [];
-  const logs = await cleanUpLogs(repository.blobs, logRetention, { startMs, signal });
-  done.push({ task: "cleanup-logs", counts: deletionCounts(logs) });
+  const steps: FreeingStep[] = [
+    {
+      task: "cleanup-logs",
+      work: async () =>
+        deletionCounts(await cleanUpLogs(repository.blobs, logRetention, { startMs, signal })),
+    },
+  ];
   if (index.format.epochs.enabled) {
-    const indexes = await deleteSupersededIndexes(index, { signal });
-    done.push({ task: "delete-superseded-epoch-indexes", counts: deletionCounts(indexes) });
-    const markers = await cleanUpMarkers(index, { signal });
-    done.push({ task: "cleanup-epoch-markers", counts: deletionCounts(markers) });
+    steps.push(
+      {
+        task: "delete-superseded-epoch-indexes",
+        work: async () => deletionCounts(await deleteSupersededIndexes(index, { signal })),
+      },
+      {
+        task: "cleanup-epoch-markers",
+        work: async () => deletionCounts(await cleanUpMarkers(index, { signal })),
+      },
+    );
   }
   if (mayDeletePacks(schedule, { margins, nowMs: startMs })) {
     const { sealer } = index;
-    const found = await deleteUnreferencedPacks(repository, { startMs, margins, sealer, signal });
-    const counts = { blobs: found.blobs, bytes: found.bytes, ...lockedCounts(found.locked) };
-    done.push({ task: "full-delete-blobs", counts });
+    const freePacks = async (): Promise<Readonly<Record<string, number>>> => {
+      const deletion = { startMs, margins, sealer, signal };
+      const { blobs, bytes, locked } = await deleteUnreferencedPacks(repository, deletion);
+      return { blobs, bytes, ...lockedCounts(locked) };
+    };
+    steps.push({ task: "full-delete-blobs", work: freePacks });
   }
-  return done;
+  return steps;
 }
 
 async function newestTimeMs({ blobs }: Repository, { signal }: CallOptions): Promise<number> {

@@ -14,9 +14,12 @@ export interface MaintenancePlan {
   /** Milliseconds since the Unix epoch. */
   readonly plannedMs: number;
   /** `none`: nothing is due. */
-  readonly mode: "none" | "quick" | "full";
+  readonly mode: "none" | "quick" | "full" | "emergency";
   readonly safety: Safety;
-  /** In their order; the first is what it takes to open the repository and to begin, the last to record what is not recorded yet. */
+  /**
+   * In their order; the first is what it takes to open the repository and to begin, the last to record what is not recorded yet. An
+   * emergency deletes before anything is written, and then some of its steps come a second time.
+   */
   readonly steps: readonly PlanStep[];
   readonly total: PlanFigures;
   /** What a run with this plan may use: the total, and a little for what differs by chance. */
@@ -68,7 +71,7 @@ export function parseMaintenancePlan(bytes: Uint8Array): MaintenancePlan {
     plan: version,
     repository: record.requireString("repository"),
     plannedMs: record.requireInteger("plannedMs"),
-    mode: oneOf(record, "mode", ["none", "quick", "full"]),
+    mode: oneOf(record, "mode", ["none", "quick", "full", "emergency"]),
     safety: oneOf(record, "safety", ["full", "none"]),
     steps: (record.records("steps") ?? []).map((step) => ({
       // Compared with names of steps only.

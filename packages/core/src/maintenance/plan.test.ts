@@ -105,6 +105,7 @@ describe.each([
   { mode: "full", safety: "none" },
   { mode: "full", safety: "full" },
   { mode: "quick", safety: "full" },
+  { mode: "emergency", safety: "none" },
 ] as const)("a plan of $mode maintenance with safety $safety", ({ mode, safety }) => {
   test("is what the run then takes, and writes nothing", async () => {
     const { store, environment } = await usedRepository();
@@ -120,10 +121,11 @@ describe.each([
     // Times in the history lose their zeros at the end.
     expect(Math.abs(actual.bytesWritten - planned.total.bytesWritten)).toBeLessThan(500);
     expect(requestCount(actual)).toBeLessThanOrEqual(planned.limits.requests);
-    for (const { task, usage, skipped } of report.tasks) {
-      const step = planned.steps.find((candidate) => candidate.step === task);
-      expect(step?.skipped).toBe(skipped);
+    for (const [index, { task, usage, skipped, counts }] of report.tasks.entries()) {
+      const step = planned.steps[index + 1]; // the first is for opening it
+      expect(step).toMatchObject({ step: task, ...(skipped === undefined ? {} : { skipped }) });
       expect(step?.requests).toEqual(usage?.requests ?? step?.requests);
+      expect(step?.bytesFreed ?? 0).toBeLessThanOrEqual(counts?.["bytes"] ?? 0);
     }
     await expectSound(store, environment);
   });

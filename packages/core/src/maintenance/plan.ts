@@ -22,7 +22,7 @@ export interface PlanOptions
   extends OpenRepositoryOptions,
     Pick<MaintenanceOptions, "safety" | "force"> {
   /** As of `runMaintenance`. Default `auto`. */
-  readonly mode?: "auto" | "quick" | "full" | undefined;
+  readonly mode?: MaintenanceOptions["mode"];
   /** Default: Amazon S3's. */
   readonly prices?: Prices | undefined;
   /** How long a request takes. Default: as measured while planning. */
@@ -79,14 +79,13 @@ export async function planMaintenance(
   const rehearsal = { store: rehearsed, onStep: (step: PlanStep["step"]) => laps.end(step) };
   const report = await maintainRepository(repository, { mode, safety, force, signal }, rehearsal);
   const timing = timingOf(rehearsed.answers, options);
-  const steps = planSteps(report.tasks, (step) => figuresOf(laps.of(step), { timing, prices }));
+  const steps = planSteps(report.tasks, (step) => figuresOf(laps.take(step), { timing, prices }));
   const total = steps.reduce<PlanFigures>(addFigures, NO_FIGURES);
   return {
     plan: 1,
     repository: toHex(repository.format.uniqueId),
     plannedMs,
-    // A plan has no emergency: that frees first and counts later.
-    mode: report.mode === "emergency" ? "none" : report.mode,
+    mode: report.mode,
     safety,
     steps,
     total,
@@ -126,10 +125,12 @@ interface Reading {
   readonly workedMs: number;
 }
 
+const NO_READING: Reading = { usage: NO_USAGE, mostAtOnce: 0, workedMs: 0 };
+
 /** What lies between the ends of two steps. */
 class Laps {
   readonly #read: () => Reading;
-  readonly #laps = new Map<PlanStep["step"], Reading>();
+  readonly #laps: { readonly step: PlanStep["step"]; readonly reading: Reading }[] = [];
   #last: Reading;
 
   constructor(read: () => Reading) {
@@ -139,16 +140,21 @@ class Laps {
 
   end(step: PlanStep["step"]): void {
     const now = this.#read();
-    this.#laps.set(step, {
-      usage: addUsage(now.usage, this.#last.usage, -1),
-      mostAtOnce: now.mostAtOnce,
-      workedMs: now.workedMs - this.#last.workedMs,
-    });
+    const opened = step === "open" ? this.take(step) : NO_READING;
+    const reading = {
+      usage: addUsage(opened.usage, addUsage(now.usage, this.#last.usage, -1)),
+      mostAtOnce: Math.max(opened.mostAtOnce, now.mostAtOnce),
+      workedMs: opened.workedMs + now.workedMs - this.#last.workedMs,
+    };
+    this.#laps.push({ step, reading });
     this.#last = now;
   }
 
-  of(step: PlanStep["step"]): Reading {
-    return this.#laps.get(step) ?? { usage: NO_USAGE, mostAtOnce: 0, workedMs: 0 };
+  /** Each once: an emergency has some steps twice. */
+  take(step: PlanStep["step"]): Reading {
+    const index = this.#laps.findIndex((lap) => lap.step === step);
+    const [lap] = index < 0 ? [] : this.#laps.splice(index, 1);
+    return lap?.reading ?? NO_READING;
   }
 }
 
@@ -159,7 +165,7 @@ function planSteps(
   const steps = tasks.map(({ task, skipped, counts }) => ({
     step: task,
     ...(skipped === undefined ? {} : { skipped }),
-    ...figures(task),
+    ...(skipped === undefined ? figures(task) : NO_FIGURES),
     bytesFreed: FREEING.has(task) ? (counts?.["bytes"] ?? 0) : 0,
   }));
   return [{ step: "open", ...figures("open") }, ...steps, { step: "close", ...figures("close") }];

@@ -10,7 +10,7 @@ import type { TaskName } from "./schedule.ts";
 export interface Rehearsal {
   /** Below the repository. */
   readonly store: RehearsalStore;
-  /** Called after each step. */
+  /** Called after each step; of `open` more than once, when an emergency frees space before it begins. */
   readonly onStep: (step: TaskName | "open" | "close") => void;
 }
 

@@ -16,7 +16,7 @@ import { cleanUpLogs } from "./clean-up-logs.ts";
 import { deleteUnreferencedPacks } from "./delete-packs.ts";
 import { deletionCounts, lockedCounts } from "./deletion-counts.ts";
 import { dropCutoffMs, mayDeletePacks, mayRewrite } from "./due.ts";
-import { freeWithoutWriting } from "./emergency.ts";
+import { stepsWithoutWriting } from "./emergency.ts";
 import { extendRetention } from "./extend-retention.ts";
 import type { Rehearsal } from "./rehearsal-store.ts";
 import { contentsOfShortPacks, rewriteContents } from "./rewrite-contents.ts";
@@ -91,15 +91,18 @@ export class MaintenanceSteps {
 
   /** Before the schedule is written, which takes space. */
   async freeFirst(): Promise<void> {
-    const { repository, index, margins, parameters } = this.#parts;
-    const done = await freeWithoutWriting(repository, {
+    const { repository, index, margins, parameters, rehearsal } = this.#parts;
+    const steps = await stepsWithoutWriting(repository, {
       index,
       margins,
       schedule: this.#log.schedule,
       logRetention: parameters.logRetention,
       signal: this.#signal,
     });
-    this.#log.tasks.push(...done);
+    rehearsal?.onStep("open");
+    for (const { task, work } of steps) {
+      await this.#log.runUnrecorded(task, work);
+    }
   }
 
   /** Rewriting is left out: what it moves takes space twice, for hours. */

@@ -34,6 +34,8 @@ export interface TaskLogOptions {
   readonly onTaskEnd: ((task: TaskName) => void) | undefined;
 }
 
+type Work = () => Promise<Readonly<Record<string, number>>>;
+
 /** Runs the steps of maintenance and keeps the history of them. */
 export class TaskLog {
   readonly tasks: TaskReport[];
@@ -52,9 +54,37 @@ export class TaskLog {
   }
 
   /** Runs a step and records it, also when it fails. Throws `over-plan` before a step that the plan has no room for. */
-  async run(task: TaskName, work: () => Promise<Readonly<Record<string, number>>>): Promise<void> {
+  async run(task: TaskName, work: Work): Promise<void> {
+    const { environment } = this.#options.deps;
+    await this.#carryOut(task, async () => {
+      const startMs = environment.nowMs();
+      const note = (success: boolean, error?: string): void => {
+        const run = { startMs, endMs: environment.nowMs(), success, error };
+        this.schedule = withRun(this.schedule, task, run);
+        this.#isUnsaved = true;
+      };
+      let counts: Readonly<Record<string, number>>;
+      try {
+        counts = await work();
+      } catch (error) {
+        note(false, errorMessage(error));
+        throw error;
+      }
+      note(true);
+      if (!RECORDED_LATER.has(task)) {
+        await this.finish();
+      }
+      return counts;
+    });
+  }
+
+  /** For a store that may have no room for a record; else as {@link run}. */
+  async runUnrecorded(task: TaskName, work: Work): Promise<void> {
+    await this.#carryOut(task, work);
+  }
+
+  async #carryOut(task: TaskName, work: Work): Promise<void> {
     const { deps, signal, allowance, onTask, onTaskEnd } = this.#options;
-    const { environment } = deps;
     const { meter } = deps.store;
     signal?.throwIfAborted();
     const objection = allowance?.objectionTo(task);
@@ -64,26 +94,15 @@ export class TaskLog {
     }
     onTask?.(task);
     const before = meter?.used ?? NO_USAGE;
-    const startMs = environment.nowMs();
-    const note = (success: boolean, error?: string): void => {
-      const run = { startMs, endMs: environment.nowMs(), success, error };
-      this.schedule = withRun(this.schedule, task, run);
-      this.#isUnsaved = true;
-    };
     let counts: Readonly<Record<string, number>>;
     try {
       counts = await work();
     } catch (error) {
-      note(false, errorMessage(error));
       await this.finish().catch(() => {}); // the step's own failure is what must be seen
       const cause = meter?.refusal ?? error; // whatever a layer above has made of it
       throw isVarveError(cause, "over-plan")
         ? new VarveError("over-plan", `in ${task}: ${cause.message}`, { cause: error })
         : error;
-    }
-    note(true);
-    if (!RECORDED_LATER.has(task)) {
-      await this.finish();
     }
     this.tasks.push({ task, counts, usage: meter && addUsage(meter.used, before, -1) });
     onTaskEnd?.(task);
