@@ -117,6 +117,25 @@ test("with them it takes a day, then two more collections, and nothing else is l
   expect(states.indexOf("dropped")).toBeGreaterThanOrEqual(firstMarked + 2);
 });
 
+test("and then its space is free: the pack is gone, four days after the snapshot", async () => {
+  const { store, environment, repository } = await createTestRepository();
+  const old = await backUp(repository, { a: file("a") });
+  const [pack] = await blobIds(store, "p");
+  await remove(repository, old);
+  environment.advance(25 * HOUR_MS);
+  await runMaintenance(repository, { mode: "full" });
+  await backUp(repository, { b: file("b") });
+  const before = await packBytes(store);
+  expect(await blobIds(store, "p")).toContain(pack);
+  for (let hours = 30; hours <= 96; hours += 6) {
+    environment.advance(6 * HOUR_MS);
+    await runMaintenance(repository, { mode: "full" });
+  }
+  expect(await blobIds(store, "p")).not.toContain(pack);
+  expect(await packBytes(store)).toBeLessThan(before - 3000);
+  await expectSound(store, environment, [{ b: "b".repeat(3000) }]);
+});
+
 test("a file of several pieces keeps the list of its pieces, too", async () => {
   const { store, environment, repository } = await createTestRepository();
   const big = { data: "large".repeat(4_000_000), mtimeNs: 1n };
