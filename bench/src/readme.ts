@@ -40,7 +40,7 @@ export function readmeSection(
     result.measurements.some(({ dataset }) => dataset === name),
   );
   return [
-    `Medians of ${runs} interleaved runs on ${result.date}: ${machine.cores} cores, ${Math.round(machine.memoryBytes / 2 ** 30)} GiB of memory, ${machine.system}, ${machine.fileSystem ?? "a local disk"}, Node ${machine.node}; ${tools.join(", ")}${shownCommits(result)}. Seconds of the whole process and MB, varve / Kopia, both with their defaults. All of it, with least and most: [${report}](${report}).`,
+    `Medians of ${runs} interleaved runs on ${result.date}: ${machine.cores} cores, ${Math.round(machine.memoryBytes / 2 ** 30)} GiB of memory, ${machine.system}, ${machine.fileSystem ?? "a local disk"}, Node ${machine.node}; ${tools.join(", ")}. ${shownCommits(result).join("")} Seconds of the whole process and MB, varve / Kopia, both with their defaults. All of it, with least and most: [${report}](${report}).`,
     table(
       [...COLUMNS],
       measured.map((dataset) => timesRow(result, dataset)),

@@ -10,7 +10,9 @@ function tableRow(cells: readonly string[]): string {
   return `| ${cells.map((cell) => cell.replaceAll("|", "\\|")).join(" | ")} |`;
 }
 
-const NAME_COLUMNS: ReadonlySet<string> = new Set(["tool", "tools", "data", "suite", "task"]);
+const NAME_COLUMNS: ReadonlySet<string> = new Set([
+  ...["tool", "tools", "data", "suite", "task", "work", "where"],
+]);
 
 export function duration(seconds: number): string {
   return seconds.toFixed(seconds < 10 ? 2 : 1);

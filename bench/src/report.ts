@@ -50,14 +50,15 @@ function heading({ date, machine, versions, conditions, ...result }: BenchResult
     `# Measured ${date}`,
     "",
     `${cpu}, ${cores} cores, ${gibibytes(memoryBytes)} GiB of memory, ${system}, ${fileSystem}, Node ${node}.`,
-    ...(tools.length === 0 ? [] : [`${tools.join(", ")}${shownCommits(result)}.`]),
+    ...(tools.length === 0 ? [] : [`${tools.join(", ")}.`]),
+    ...shownCommits(result),
     ...(datasets.length === 0 ? [] : [`Datasets at scale ${scale}; ${shown}.`]),
     ...(conditions.length === 0 ? [] : ["", ...conditions.map((condition) => `- ${condition}`)]),
   ].join("\n");
 }
 
-export function shownCommits({ commits = [] }: Pick<BenchResult, "commits">): string {
-  return commits.length === 0 ? "" : ` (varve of commit ${commits.join(", ")})`;
+export function shownCommits({ commits = [] }: Pick<BenchResult, "commits">): string[] {
+  return commits.length === 0 ? [] : [`varve is that of commit ${commits.join(", ")}.`];
 }
 
 /** What a tool's name does not say. */
