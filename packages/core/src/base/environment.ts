@@ -34,17 +34,27 @@ export function systemEnvironment(options: { log?: (event: LogEvent) => void } =
       new Promise((resolve, reject) => {
         signal?.throwIfAborted();
         const forget = onAbort(signal, () => {
-          clearTimeout(timer);
+          cancel();
           reject(signal?.reason);
         });
-        const timer = setTimeout(() => {
+        const cancel = callLater(ms, () => {
           forget();
           resolve();
-        }, ms);
+        });
       }),
     randomBytes,
     log: options.log ?? (() => {}),
   };
+}
+
+/** What is returned prevents the call. No time at all is a turn of the event loop: a timer would take a millisecond. */
+function callLater(ms: number, call: () => void): () => void {
+  if (ms <= 0 && typeof setImmediate === "function") {
+    const immediate = setImmediate(call);
+    return () => clearImmediate(immediate);
+  }
+  const timer = setTimeout(call, ms);
+  return () => clearTimeout(timer);
 }
 
 // WebCrypto refuses more than 65536 bytes a call.

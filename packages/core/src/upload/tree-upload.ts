@@ -1,5 +1,6 @@
 import { Semaphore } from "../base/concurrency.ts";
 import { assert, VarveError } from "../base/errors.ts";
+import { Turns } from "../base/turns.ts";
 import type { ObjectId } from "../object/object-id.ts";
 import { compressorFor } from "../policy/compression-choice.ts";
 import type { PolicyTree } from "../policy/policy-tree.ts";
@@ -50,6 +51,7 @@ interface Walk {
 
 export class TreeUpload {
   readonly #session: UploadSession;
+  readonly #turns: Turns;
   readonly #queue: FileQueue;
   readonly #checkpoints: Checkpoints;
   readonly #forceHashPercent: number;
@@ -71,6 +73,7 @@ export class TreeUpload {
   ) {
     this.#actions = options.actions;
     this.#session = session;
+    this.#turns = new Turns(session.repository.environment);
     this.#queue = new FileQueue(session, options);
     this.#checkpoints = options.checkpoints;
     this.#forceHashPercent = options.forceHashPercent;
@@ -116,6 +119,7 @@ export class TreeUpload {
     above: DirectoryFilter | undefined,
     previous: readonly ObjectId[],
   ): Promise<void> {
+    await this.#turns.due();
     directory.begin();
     try {
       await this.#walkChildren(directory, above, previous);
@@ -189,6 +193,7 @@ export class TreeUpload {
       const key = nameKey(child);
       if (key !== lastKey) {
         lastKey = key;
+        await this.#turns.due();
         await this.#visit(walk, child);
         await this.#checkpoints.writeIfDue();
       }
