@@ -115,10 +115,8 @@ const GCS: Place = {
 
 /** Of the objects in a listing of a folder, by any of them; the bucket has a name, too, and is in none. */
 function namesIn(listing: string): string[] {
-  const names = listing.matchAll(/<(?:Key|Name)>([^<]+)<|"name": ?"([^"]+)"/g);
-  return Array.from(names, ([, inXml, inJson]) => inXml ?? inJson ?? "")
-    .filter((name) => name.includes("/"))
-    .sort();
+  const names = listing.matchAll(/(?:<Key>|<Name>|"name": ?")([^<"]*\/[^<"]+)/g);
+  return Array.from(names, ([, name = ""]) => name).sort();
 }
 
 /** Flags for the bucket, or for what stands before it. */
