@@ -17,6 +17,8 @@ import type { ContentStore } from "./content-store.ts";
 export const JOIN_GAP_BYTES: number = 64 * 1024;
 /** A joined read is not made longer than this; a single content may be. */
 export const JOINED_READ_BYTES: number = 4 * 1024 * 1024;
+/** Sending a shorter one to a thread and back takes as long as opening it. */
+const LONG_RANGE_BYTES = 256 * 1024;
 /** Shorter reads take no more memory than this, so that many can be under way. */
 const SHORT_READ_BYTES = 1024 * 1024;
 
@@ -28,7 +30,20 @@ export interface PackRange {
   readonly infos: readonly ContentInfo[];
 }
 
+/** Opens the contents of a range on another thread. */
+export interface ContentOpener {
+  /**
+   * `packed` are the bytes of the range, in shared memory; contents are opened in their place where they can be, and only looked at again when
+   * this has settled. Nothing stands for a content that cannot be opened. Left out where there are no threads.
+   */
+  readonly openRange?:
+    | ((range: PackRange, packed: Uint8Array) => Promise<readonly (Uint8Array | undefined)[]>)
+    | undefined;
+}
+
 export interface ContentReadSource {
+  /** Left out: contents are opened on the calling thread. */
+  readonly executor?: ContentOpener | undefined;
   readonly blobs: Pick<BlobStore, "get">;
   readonly contents: Pick<ContentStore, "read" | "decode">;
   readonly memory: Pick<MemoryPlan, "parallelReads" | "readAheadBytes">;
@@ -128,9 +143,15 @@ export class BulkReader {
       const into = this.#memory(held);
       try {
         const packed = await this.#fetch(range, { into, signal });
-        for (const info of range.infos) {
+        const opened = await this.#openElsewhere(range, packed);
+        for (const [index, info] of range.infos.entries()) {
           await this.#turns.due();
-          await use(info, await this.#open(info, range, packed, { signal }));
+          const bytes = opened?.[index];
+          const outcome =
+            bytes === undefined
+              ? this.#open(info, range, opened ? undefined : packed, { signal })
+              : { bytes };
+          await use(info, await outcome);
         }
       } finally {
         if (held <= JOINED_READ_BYTES) {
@@ -151,7 +172,25 @@ export class BulkReader {
         return spare;
       }
     }
-    return new Uint8Array(length);
+    const isShared = this.#source.executor?.openRange !== undefined;
+    return new Uint8Array(isShared ? new SharedArrayBuffer(length) : new ArrayBuffer(length));
+  }
+
+  /** Nothing when the range is better opened here. */
+  async #openElsewhere(
+    range: PackRange,
+    packed: Uint8Array | undefined,
+  ): Promise<readonly (Uint8Array | undefined)[] | undefined> {
+    const { executor } = this.#source;
+    if (
+      packed === undefined ||
+      range.length < LONG_RANGE_BYTES ||
+      !(packed.buffer instanceof SharedArrayBuffer)
+    ) {
+      return undefined;
+    }
+    // A thread that died has opened nothing: its contents are asked for alone.
+    return await executor?.openRange?.(range, packed).catch(() => []);
   }
 
   /** Nothing when the range cannot be had as a whole. */

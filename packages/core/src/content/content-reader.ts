@@ -1,18 +1,17 @@
-import { equalBytes } from "../base/bytes.ts";
 import type { CallOptions } from "../base/environment.ts";
-import { errorMessage, isVarveError, VarveError } from "../base/errors.ts";
+import { isVarveError, VarveError } from "../base/errors.ts";
 import type { BlobCache } from "../blob/blob-cache.ts";
 import type { BlobStore } from "../blob/store.ts";
 import type { Codecs } from "../compression/codec.ts";
-import { decompressContent } from "../compression/content-compression.ts";
 import type { OpenOptions } from "../crypto/crypto.ts";
-import { ivOfHash, type Sealer } from "../format/sealer.ts";
-import { type ContentId, contentHash, contentPrefix } from "../index/content-id.ts";
+import type { Sealer } from "../format/sealer.ts";
+import { type ContentId, contentPrefix } from "../index/content-id.ts";
 import type { ContentInfo } from "../index/content-info.ts";
 import { ContentCache } from "./content-cache.ts";
+import { decodeContent } from "./decode-content.ts";
 import { PackCache } from "./pack-cache.ts";
 
-/** The way back from an index entry to plain bytes, with every check there is (spec §3.3, §3.4). */
+/** The way back from an index entry to plain bytes. */
 export class ContentReader {
   readonly #store: BlobStore;
   readonly #sealer: Sealer;
@@ -86,42 +85,9 @@ export class ContentReader {
     return data;
   }
 
-  /** Throws `corrupt` or `format-unsupported`, naming the content and its pack. */
+  /** See {@link decodeContent}. */
   decode(info: ContentInfo, packed: Uint8Array, options?: OpenOptions): Uint8Array {
-    try {
-      return this.#decode(info, packed, options);
-    } catch (cause) {
-      const code = isVarveError(cause, "format-unsupported") ? "format-unsupported" : "corrupt";
-      const message = `content ${info.id} in pack ${info.packBlobId}: ${errorMessage(cause)}`;
-      throw new VarveError(code, message, { cause });
-    }
-  }
-
-  #decode(info: ContentInfo, packed: Uint8Array, options: OpenOptions | undefined): Uint8Array {
-    const hash = contentHash(info.id);
-    if (hash.length !== this.#sealer.hashSize) {
-      throw new VarveError("corrupt", `its hash has ${hash.length} bytes`);
-    }
-    if ((info.encryptionKeyId ?? 0) !== 0) {
-      throw new VarveError("format-unsupported", `encryption key ${info.encryptionKeyId}`);
-    }
-    if (packed.length !== info.packedLength) {
-      throw new VarveError("corrupt", `got ${packed.length} bytes of ${info.packedLength}`);
-    }
-    const stored = this.#sealer.open(packed, ivOfHash(hash), options);
-    const headerId = info.compressionHeaderId;
-    const maxSize = info.originalLength;
-    const data =
-      headerId === 0
-        ? stored
-        : decompressContent(stored, { headerId, codecs: this.#codecs, maxSize });
-    if (data.length !== info.originalLength) {
-      throw new VarveError("corrupt", `${data.length} bytes instead of ${info.originalLength}`);
-    }
-    if (!equalBytes(this.#sealer.hash(data), hash)) {
-      throw new VarveError("corrupt", "its bytes do not match its id");
-    }
-    return data;
+    return decodeContent(info, packed, { ...options, sealer: this.#sealer, codecs: this.#codecs });
   }
 
   async #fetch(info: ContentInfo, { signal }: CallOptions): Promise<Uint8Array> {

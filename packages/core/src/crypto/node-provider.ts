@@ -135,8 +135,9 @@ function decipherInPlace(
   decipher: DecipherGCM | DecipherChaCha20Poly1305,
   body: Uint8Array,
 ): Uint8Array {
-  for (let start = 0; start < body.length; start += PIECE_BYTES) {
-    const piece = decipher.update(body.subarray(start, start + PIECE_BYTES));
+  let end = unaligned(body.byteOffset);
+  for (let start = 0; start < body.length; start = end, end += PIECE_BYTES) {
+    const piece = decipher.update(body.subarray(start, end));
     body.set(piece, start);
     discard(piece);
   }

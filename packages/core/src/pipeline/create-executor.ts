@@ -2,6 +2,7 @@ import { JOBS_PER_WORKER } from "../base/budget.ts";
 import type { CallOptions, Environment } from "../base/environment.ts";
 import type { MemoryPlan } from "../base/memory-plan.ts";
 import { assert } from "../base/errors.ts";
+import type { ContentOpener } from "../content/bulk-reader.ts";
 import type { SealedBatch } from "../content/sealed-batch.ts";
 import type { ContentId } from "../index/content-id.ts";
 import type { ContentSink, Executor, FileJob, FileResult, RunOptions } from "./executor.ts";
@@ -28,6 +29,7 @@ export function createExecutor(options: CreateExecutorOptions): Executor {
 
 class LazyExecutor implements Executor {
   readonly parallelJobs: number;
+  readonly openRange: ContentOpener["openRange"];
   readonly #options: CreateExecutorOptions;
   #started: Promise<Executor> | undefined;
   #disposed = false;
@@ -35,12 +37,14 @@ class LazyExecutor implements Executor {
   constructor(options: CreateExecutorOptions) {
     this.#options = options;
     this.parallelJobs = Math.max(1, options.workers * (options.jobsPerWorker ?? JOBS_PER_WORKER));
+    if (options.workers > 0) {
+      this.openRange = async (range, packed) =>
+        (await (await this.#start()).openRange?.(range, packed)) ?? [];
+    }
   }
 
   async run(job: FileJob, sink: ContentSink, options?: RunOptions): Promise<FileResult> {
-    assert(!this.#disposed, "no job is run on a disposed executor");
-    this.#started ??= start(this.#options);
-    const executor = await this.#started;
+    const executor = await this.#start();
     const claims = new JobClaims(sink);
     try {
       return await executor.run(job, claims, options);
@@ -48,6 +52,12 @@ class LazyExecutor implements Executor {
       claims.abandonOpen(error);
       throw error;
     }
+  }
+
+  #start(): Promise<Executor> {
+    assert(!this.#disposed, "no job is run on a disposed executor");
+    this.#started ??= start(this.#options);
+    return this.#started;
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

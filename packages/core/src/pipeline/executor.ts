@@ -1,5 +1,6 @@
 import type { ErrorCode } from "../base/errors.ts";
 import type { CallOptions } from "../base/environment.ts";
+import type { ContentOpener } from "../content/bulk-reader.ts";
 import type { SealedBatch } from "../content/sealed-batch.ts";
 import type { ContentId } from "../index/content-id.ts";
 
@@ -55,7 +56,7 @@ export interface RunOptions extends CallOptions {
  * Whole files in, sealed contents out: read, split, hash, claim, compress, seal, append. Object ids depend on
  * file bytes and names of algorithms alone, never on which executor ran, on threads or on timing.
  */
-export interface Executor extends AsyncDisposable {
+export interface Executor extends ContentOpener, AsyncDisposable {
   /** Jobs worth holding at once; the caller keeps this many in flight and no more. */
   readonly parallelJobs: number;
   /** A file that cannot be read is a failed outcome; a rejected promise means that the job is lost, and its open claims are abandoned. */

@@ -6,6 +6,8 @@ import fc from "fast-check";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { READ_WINDOW_BYTES } from "../base/budget.ts";
 import { systemEnvironment } from "../base/environment.ts";
+import { parseBlobId } from "../blob/store.ts";
+import type { PackRange } from "../content/bulk-reader.ts";
 import type { SealedContent } from "../content/content-store.ts";
 import { contentsOf, type SealedBatch } from "../content/sealed-batch.ts";
 import type { ContentId } from "../index/content-id.ts";
@@ -247,6 +249,54 @@ describe("inline and worker executors", () => {
     expect(executorWith(3).parallelJobs).toBe(6);
   });
 });
+
+describe("a range that threads open", () => {
+  test("gives each content, compressed or not, and nothing for one that is damaged", async () => {
+    await using executor = executorWith(2);
+    const sink = new MemorySink();
+    const data = [noise(300_000, 1), new Uint8Array(100_000).fill(7), noise(5_000, 2)];
+    const files = data.map((bytes, index) => ({
+      ...file(`range-${index}`, bytes),
+      splitter: "FIXED-512K",
+    }));
+    await executor.run({ files }, sink);
+    const contents = [...sink.stored.values()];
+    const { range, packed } = packOf(contents);
+    const opened = await executor.openRange?.(range, packed);
+    expect(opened?.map((bytes) => Buffer.from(bytes ?? []))).toEqual(
+      data.map((bytes) => Buffer.from(bytes)),
+    );
+    const again = packOf(contents);
+    again.packed.fill(1, -1);
+    const damaged = await executor.openRange?.(again.range, again.packed);
+    expect(damaged?.map((bytes) => bytes?.length)).toEqual([300_000, 100_000, undefined]);
+  });
+
+  test("is refused by a thread that dies, and by none where there are none", async () => {
+    await using executor = executorWith(1, workerOf("process.exit(3)"));
+    const { range, packed } = packOf([]);
+    await expect(executor.openRange?.(range, packed)).rejects.toThrow("executor thread ended");
+    await using inline = executorWith(0);
+    expect(inline.openRange).toBeUndefined();
+  });
+});
+
+/** Contents one after the other, somewhere in a pack. */
+function packOf(contents: readonly SealedContent[]): { range: PackRange; packed: Uint8Array } {
+  const offset = 1001;
+  const packBlobId = parseBlobId("p0123");
+  const length = contents.reduce((sum, { sealed }) => sum + sealed.length, 0);
+  const packed = new Uint8Array(new SharedArrayBuffer(length));
+  let end = 0;
+  const infos = contents.map(({ sealed, ...content }) => {
+    packed.set(sealed, end);
+    end += sealed.length;
+    const packOffset = offset + end - sealed.length;
+    const place = { packBlobId, packOffset, packedLength: sealed.length };
+    return { ...content, ...place, timestampSeconds: 1, deleted: false, formatVersion: 3 };
+  });
+  return { range: { packBlobId, offset, length, infos }, packed };
+}
 
 describe("a thread that dies", () => {
   test.each([

@@ -1,6 +1,7 @@
 import { parentPort, workerData } from "node:worker_threads";
 import { systemEnvironment } from "../base/environment.ts";
 import { assert } from "../base/errors.ts";
+import { decodeContent } from "../content/decode-content.ts";
 import type { FileJob } from "./executor.ts";
 import { openJobTools } from "./executor-parameters.ts";
 import { openLocalFile } from "./file-reader.ts";
@@ -8,11 +9,13 @@ import { createWindow, type JobSink, type JobTools, processJob } from "./process
 import { SharedSlots } from "./shared-slots.ts";
 import {
   type FromWorker,
+  type PackedRange,
   packIds,
   packOutcomes,
   type ToWorker,
   toPlainError,
   unpackJob,
+  unpackRange,
   type WorkerData,
 } from "./worker-protocol.ts";
 
@@ -47,6 +50,11 @@ const tools: JobTools = await openJobTools(parameters, {
 port.on("message", (message: ToWorker) => {
   if (message.type === "run") {
     void runJob(message.jobId, unpackJob(message.job));
+    return;
+  }
+  if (message.type === "open") {
+    const contents = openContents(message.range, message.packed);
+    post({ type: "opened", jobId: message.jobId, bytes: 0, contents });
     return;
   }
   const job = jobs.get(message.jobId);
@@ -120,6 +128,21 @@ function sinkOf(jobId: number, running: RunningJob): JobSink {
       await answer();
     },
   };
+}
+
+/** What is opened in its place stays in shared memory; only what was compressed is copied to the other thread. */
+function openContents(range: PackedRange, packed: Uint8Array): (Uint8Array | undefined)[] {
+  return unpackRange(range).map((info) => {
+    const start = info.packOffset - range.offset;
+    const bytes = packed.subarray(start, start + info.packedLength);
+    try {
+      const plain = decodeContent(info, bytes, { ...tools, inPlace: true });
+      // A view would bring all the memory along that it is a part of.
+      return plain.buffer === packed.buffer ? plain : plain.slice();
+    } catch {
+      return undefined;
+    }
+  });
 }
 
 function takeBytes(running: RunningJob): number {

@@ -2,6 +2,7 @@ import { Worker } from "node:worker_threads";
 import { onAbort } from "../base/abort.ts";
 import { Semaphore } from "../base/concurrency.ts";
 import { errorMessage, VarveError } from "../base/errors.ts";
+import type { PackRange } from "../content/bulk-reader.ts";
 import type { SealedBatch } from "../content/sealed-batch.ts";
 import type { ContentSink, Executor, FileJob, FileResult, RunOptions } from "./executor.ts";
 import type { ExecutorParameters } from "./executor-parameters.ts";
@@ -10,12 +11,15 @@ import {
   type FromWorker,
   fromPlainError,
   packJob,
+  packRange,
   type ToWorker,
   unpackIds,
   unpackOutcomes,
   type WorkerData,
 } from "./worker-protocol.ts";
 
+/** A range takes a few milliseconds: so many may wait before another thread is worth its start. */
+const RANGES_PER_THREAD = 4;
 // A thread holds a few jobs; what they hold is not on the heap.
 const HEAP_LIMITS = { maxYoungGenerationSizeMb: 4 };
 
@@ -52,24 +56,29 @@ class WorkerExecutor implements Executor {
   async run(job: FileJob, sink: ContentSink, options: RunOptions = {}): Promise<FileResult> {
     await this.#slots.acquire(1, { signal: options.signal });
     try {
-      return await this.#threadFor(job).run(job, sink, options);
+      // To start a thread costs as much as several jobs of small files do.
+      const most = job.files.length > 1 ? this.#jobsPerWorker : 1;
+      return await this.#threadWith(most).run(job, sink, options);
     } finally {
       this.#slots.release(1);
     }
+  }
+
+  openRange(range: PackRange, packed: Uint8Array): Promise<readonly (Uint8Array | undefined)[]> {
+    return this.#threadWith(RANGES_PER_THREAD).open(range, packed);
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
     await Promise.all(this.#threads.map((thread) => thread.dispose()));
   }
 
-  #threadFor({ files }: FileJob): ExecutorThread {
-    // To start a thread costs as much as several jobs of small files do.
-    const isFullAt = files.length > 1 ? this.#jobsPerWorker : 1;
+  /** The one with the least to do; another one when all have as much as `most`. */
+  #threadWith(most: number): ExecutorThread {
     let least = this.#threads[0];
     for (const thread of this.#threads) {
       least = least === undefined || thread.load < least.load ? thread : least;
     }
-    if (least === undefined || (least.load >= isFullAt && this.#threads.length < this.#workers)) {
+    if (least === undefined || (least.load >= most && this.#threads.length < this.#workers)) {
       least = this.#startThread();
       this.#threads.push(least);
     }
@@ -85,11 +94,18 @@ interface RunningJob {
   readonly reject: (error: unknown) => void;
 }
 
+interface OpeningRange {
+  resolve(contents: readonly (Uint8Array | undefined)[]): void;
+  reject(error: unknown): void;
+}
+
 class ExecutorThread {
   readonly #worker: Worker;
   readonly #slots: SharedSlots;
   /** Until the worker has said its last word on them, even when their promise is settled. */
   readonly #jobs = new Map<number, RunningJob>();
+  /** That are being opened. */
+  readonly #ranges = new Map<number, OpeningRange>();
   #nextJobId = 0;
   #death: VarveError | undefined;
 
@@ -104,7 +120,18 @@ class ExecutorThread {
   }
 
   get load(): number {
-    return this.#jobs.size;
+    return this.#jobs.size + this.#ranges.size;
+  }
+
+  open(range: PackRange, packed: Uint8Array): Promise<readonly (Uint8Array | undefined)[]> {
+    return new Promise((resolve, reject) => {
+      if (this.#death !== undefined) {
+        throw this.#death;
+      }
+      const jobId = this.#nextJobId++;
+      this.#ranges.set(jobId, { resolve, reject });
+      this.#post({ type: "open", jobId, range: packRange(range), packed });
+    });
   }
 
   run(job: FileJob, sink: ContentSink, options: RunOptions): Promise<FileResult> {
@@ -149,6 +176,11 @@ class ExecutorThread {
   }
 
   #onMessage(message: FromWorker): void {
+    if (message.type === "opened") {
+      this.#ranges.get(message.jobId)?.resolve(message.contents);
+      this.#ranges.delete(message.jobId);
+      return;
+    }
     const running = this.#jobs.get(message.jobId);
     if (message.type === "done" || message.type === "failed") {
       this.#jobs.delete(message.jobId);
@@ -170,7 +202,7 @@ class ExecutorThread {
     }
   }
 
-  #answer(message: FromWorker, running: RunningJob): void {
+  #answer(message: Exclude<FromWorker, { type: "opened" }>, running: RunningJob): void {
     const { jobId } = message;
     switch (message.type) {
       case "claim":
@@ -222,5 +254,9 @@ class ExecutorThread {
       }
     }
     this.#jobs.clear();
+    for (const range of this.#ranges.values()) {
+      range.reject(this.#death);
+    }
+    this.#ranges.clear();
   }
 }

@@ -1,6 +1,9 @@
 import type { ErrorCode } from "../base/errors.ts";
 import { isVarveError, VarveError } from "../base/errors.ts";
+import type { BlobId } from "../blob/store.ts";
+import type { PackRange } from "../content/bulk-reader.ts";
 import type { ContentId } from "../index/content-id.ts";
+import type { ContentInfo } from "../index/content-info.ts";
 import type { FileJob, FileOutcome, FileToRead } from "./executor.ts";
 import type { ExecutorParameters } from "./executor-parameters.ts";
 
@@ -14,7 +17,15 @@ export type ToWorker =
   | { readonly type: "claimed"; readonly jobId: number; readonly isNew: readonly boolean[] }
   | { readonly type: "appended"; readonly jobId: number }
   | { readonly type: "stop"; readonly jobId: number }
-  | { readonly type: "abort"; readonly jobId: number };
+  | { readonly type: "abort"; readonly jobId: number }
+  /** Answered by `opened`, however many of its contents can be opened. */
+  | {
+      readonly type: "open";
+      readonly jobId: number;
+      readonly range: PackedRange;
+      /** In shared memory. */
+      readonly packed: Uint8Array;
+    };
 
 /** What a worker is started with. */
 export interface WorkerData {
@@ -35,6 +46,7 @@ export type FromWorker = { readonly jobId: number; readonly bytes: number } & (
     }
   | { readonly type: "done"; readonly outcomes: PackedOutcomes }
   | { readonly type: "failed"; readonly error: PlainError }
+  | { readonly type: "opened"; readonly contents: readonly (Uint8Array | undefined)[] }
 );
 
 /** Content ids with blanks between them; no content has an empty id. */
@@ -46,6 +58,43 @@ export function packIds(ids: readonly ContentId[]): PackedIds {
 
 export function unpackIds(packed: PackedIds): readonly ContentId[] {
   return packed === "" ? [] : (packed.split(" ") as ContentId[]); // packIds joined them
+}
+
+/** See {@link PackRange}. */
+export interface PackedRange {
+  readonly packBlobId: BlobId;
+  readonly offset: number;
+  readonly ids: PackedIds;
+  /** For each content {@link NUMBERS_PER_INFO}. */
+  readonly numbers: Uint32Array;
+}
+
+/** Offset in the pack, packed length, original length, compression header id, encryption key id. */
+const NUMBERS_PER_INFO = 5;
+
+export function packRange({ packBlobId, offset, infos }: PackRange): PackedRange {
+  const numbers = new Uint32Array(infos.length * NUMBERS_PER_INFO);
+  for (const [index, info] of infos.entries()) {
+    const { packOffset, packedLength, originalLength, compressionHeaderId } = info;
+    const lengths = [packOffset, packedLength, originalLength];
+    numbers.set(
+      [...lengths, compressionHeaderId, info.encryptionKeyId ?? 0],
+      index * NUMBERS_PER_INFO,
+    );
+  }
+  return { packBlobId, offset, ids: packIds(infos.map(({ id }) => id)), numbers };
+}
+
+/** Of each content what opening it takes. */
+export function unpackRange({ packBlobId, ids, numbers }: PackedRange): ContentInfo[] {
+  return unpackIds(ids).map((id, index) => {
+    const at = index * NUMBERS_PER_INFO;
+    const [packOffset = 0, packedLength = 0, originalLength = 0, compressionHeaderId = 0, key = 0] =
+      numbers.subarray(at, at + NUMBERS_PER_INFO);
+    const place = { packBlobId, packOffset, packedLength };
+    const kind = { deleted: false, timestampSeconds: 0, formatVersion: 0 };
+    return { id, ...place, originalLength, compressionHeaderId, encryptionKeyId: key, ...kind };
+  });
 }
 
 /** Files as runs of neighbours that are read in the same way. */
