@@ -35,6 +35,8 @@ export interface TestServer extends AsyncDisposable {
   /** Creates an object of Velero's and gives it in its last phase. */
   run(type: ResourceRef, object: NamedObject): Promise<KubeObject>;
   ended(type: ResourceRef, name: string): Promise<KubeObject>;
+  /** Ends the server and the agent, so that others can take their place. */
+  stop(): Promise<void>;
   /** Ends the server and the agent as they are, and starts new ones. */
   restart(more?: Partial<ServerOptions>): Promise<void>;
 }
@@ -133,6 +135,7 @@ export async function startTestServer({
     bucket: BUCKET,
     accounts,
     ended,
+    stop,
     async run(type, object) {
       const { name } = object.metadata;
       const metadata = { ...object.metadata, namespace };
@@ -167,14 +170,14 @@ export const WAIT_COMMAND: readonly string[] = [
 ];
 
 /** The location `default`, its credentials, and a pod where the server looks for the agent. */
-async function applyLocation({
+export async function applyLocation({
   namespace,
   s3,
   fspath,
 }: {
   readonly namespace: string;
   readonly s3: VersitygwServer;
-  readonly fspath: string | undefined;
+  readonly fspath?: string | undefined;
 }): Promise<void> {
   const { endpoint, accessKeyId, secretAccessKey } = s3;
   const cloud = `[default]\naws_access_key_id=${accessKeyId}\naws_secret_access_key=${secretAccessKey}\n`;
