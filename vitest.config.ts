@@ -18,7 +18,7 @@ const project = (name: string, root: string, include: string[], more = {}) => ({
 const bundle = fileURLToPath(new URL("scripts/bundle.mjs", import.meta.url));
 const packageTests = [
   "src/**/*.test.ts",
-  "test/!(interop|cluster|scale)/**/*.test.ts",
+  "test/!(interop|cluster|scale|velero)/**/*.test.ts",
   "test/*.test.ts",
 ];
 const projects = [
@@ -44,6 +44,11 @@ if (canRunKube("the tests on a Kubernetes cluster")) {
   // Minutes long: VARVE_SCALE=1 npx vitest run --project scale
   if (process.env["VARVE_SCALE"] !== undefined) {
     projects.push(project("scale", "packages/k8s-adapter", ["test/scale/**/*.test.ts"], more));
+  }
+  // Beside a real Velero, whose binary no registry has; test/velero/real-velero.ts says what the folder holds:
+  // VARVE_TEST_VELERO=/path/to/folder npx vitest run --project velero
+  if (process.env["VARVE_TEST_VELERO"] !== undefined) {
+    projects.push(project("velero", "packages/k8s-adapter", ["test/velero/**/*.test.ts"], more));
   }
 }
 
