@@ -66,7 +66,8 @@ export async function startRealVelero(options: {
   return {
     log: () => log,
     async command(...args) {
-      const env = { ...process.env, KUBECONFIG: cluster.kubeconfigPath, HOME: folder };
+      const more = { KUBECONFIG: cluster.kubeconfigPath, HOME: folder, NO_COLOR: "1" };
+      const env = { ...process.env, ...more };
       const { stdout } = await run(join(programs, "velero"), [...args, "-n", namespace], { env });
       return stdout;
     },
