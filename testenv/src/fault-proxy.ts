@@ -1,4 +1,4 @@
-import { once } from "node:events";
+import { once, setMaxListeners } from "node:events";
 import {
   Agent,
   createServer,
@@ -101,6 +101,7 @@ class Proxy implements FaultProxy {
   constructor(options: FaultProxyOptions) {
     this.#options = options;
     this.#faults = options.faults ?? {};
+    setMaxListeners(0, this.#stopped.signal); // one for each request that hangs
   }
 
   async listen(): Promise<void> {

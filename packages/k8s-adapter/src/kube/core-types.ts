@@ -14,6 +14,7 @@ export const CLAIMS: ResourceRef = core("persistentvolumeclaims");
 export const VOLUMES: ResourceRef = core("persistentvolumes", false);
 export const CONFIG_MAPS: ResourceRef = core("configmaps");
 export const SECRETS: ResourceRef = core("secrets");
+export const NODES: ResourceRef = core("nodes", false);
 export const NAMESPACES: ResourceRef = core("namespaces", false);
 export const STORAGE_CLASSES: ResourceRef = {
   group: "storage.k8s.io",

@@ -1,10 +1,12 @@
 import { type CallOptions, errorMessage, VarveError } from "@varve/core";
-import { isKubeError, type KubeObject, type ResourceRef } from "../kube/kube-api.ts";
+import { PODS } from "../kube/core-types.ts";
+import { isKubeError, type KubeObject } from "../kube/kube-api.ts";
 import type { Context } from "../server/context.ts";
 import type { Controller } from "../server/controller.ts";
 import { formatTime, parseTime } from "../velero/duration.ts";
 import type { DataDownload, DataUpload } from "../velero/resources.ts";
 import { isFinal } from "../volume/wait-for-copies.ts";
+import { nodeState } from "../volume/node-state.ts";
 import { nodeOf } from "../volume/pod-spec.ts";
 import { type DataPathOptions, dataPathController } from "./data-path.ts";
 import type { NodeAgentParts } from "./run-node-agent.ts";
@@ -29,7 +31,6 @@ export interface DataMoverOptions<T extends Mover>
 }
 
 const FINALIZER = "velero.io/data-upload-download-finalizer";
-const NODES: ResourceRef = { group: "", version: "v1", resource: "nodes", namespaced: false };
 
 export function dataMover<T extends Mover>(
   parts: NodeAgentParts,
@@ -130,8 +131,7 @@ async function takeOver<T extends Mover>(
   });
   if (taken === "later") {
     const where = { namespace: context.namespace, name: object.metadata.name };
-    const pods = { ...NODES, resource: "pods", namespaced: true };
-    await context.kube.delete(pods, where, { gracePeriodSeconds: 0, signal: ours.signal });
+    await context.kube.delete(PODS, where, { gracePeriodSeconds: 0, signal: ours.signal });
   }
   return taken;
 }
@@ -185,20 +185,13 @@ async function patchIfCurrent<T extends Mover>(
   }
 }
 
-/** Whether there is no agent any more that could go on: the node is gone, or does not answer. */
+/** Whether there is no agent any more that could go on. */
 async function isLost<T extends Mover>(
   { kube }: Context,
   node: string | undefined,
   { signal }: Ours<T>,
 ): Promise<boolean> {
-  if (node === undefined) {
-    return true;
-  }
-  const found = await kube.get(NODES, { name: node }, { signal }).catch(ignoreMissing);
-  const { conditions = [] } = (found?.["status"] ?? {}) as {
-    conditions?: readonly { readonly type: string; readonly status: string }[];
-  };
-  return !conditions.some(({ type, status }) => type === "Ready" && status === "True");
+  return node === undefined || (await nodeState(kube, node, { signal })) !== "ready";
 }
 
 function ignoreMissing(error: unknown): undefined {

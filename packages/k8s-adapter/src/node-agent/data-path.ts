@@ -47,6 +47,8 @@ export interface DataPathOptions<T extends DataPathObject> {
 }
 
 const LATER_MS = 1000;
+/** Why a copy stops that has its end already: by the server, which took this agent's node for lost. */
+const ENDED = Symbol("ended");
 
 /** The controller, and how to wait for what it has begun. */
 export function dataPathController<T extends DataPathObject>(
@@ -65,6 +67,7 @@ export function dataPathController<T extends DataPathObject>(
       const object = found as T; // by its type
       const uid = object.metadata.uid ?? "";
       if (isFinal(object.status)) {
+        running.get(uid)?.stop.abort(ENDED);
         if (options.tidy === undefined || tidied.has(uid)) {
           return undefined;
         }
@@ -134,8 +137,8 @@ async function runTask<T extends DataPathObject>(
     await reporter.end();
     await patch({ phase: "Completed", completionTimestamp: now(), ...result });
   } catch (error) {
-    if (signal?.aborted === true) {
-      return; // this agent ends: the next one goes on with it
+    if (signal?.aborted === true || stop.signal.reason === ENDED) {
+      return; // this agent ends, and the next one goes on with it; or somebody has said the end
     }
     const isCanceled = stop.signal.aborted;
     const message = isCanceled ? "it was canceled" : errorMessage(error);

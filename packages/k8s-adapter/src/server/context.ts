@@ -26,6 +26,8 @@ export interface Settings {
   readonly backupSyncMs: number;
   readonly gcMs: number;
   readonly fsBackupTimeoutMs: number;
+  /** After this a file-system copy is ended whose pod or node is gone; after ten times this, one whose node is not ready. */
+  readonly lostCopyMs: number;
   readonly csiSnapshotTimeoutMs: number;
   readonly itemOperationTimeoutMs: number;
   readonly itemOperationPollMs: number;
@@ -67,6 +69,7 @@ export const DEFAULT_SETTINGS: Settings = {
   backupSyncMs: 60_000,
   gcMs: 3_600_000,
   fsBackupTimeoutMs: 4 * 3_600_000,
+  lostCopyMs: 30_000,
   csiSnapshotTimeoutMs: 600_000,
   itemOperationTimeoutMs: 4 * 3_600_000,
   itemOperationPollMs: 10_000,

@@ -11,11 +11,13 @@ import {
   type PodVolumeRestore,
   VELERO,
 } from "../velero/resources.ts";
+import { nodeState } from "./node-state.ts";
+import { nodeOf } from "./pod-spec.ts";
 
 /** The server's wait for what node-agents copy. What nobody will end any more is ended here: nothing is left in progress. */
 
-/** A pod may be gone for a moment of the server's view; its volume then goes with it, and no agent can copy it. */
-const POD_GONE_MS = 30_000;
+/** A node that is not ready for so many times as long as one may be gone is lost, too: by default when Kubernetes itself gives up its pods. */
+const NOT_READY_TIMES = 10;
 /** What an agent has time for to stop. */
 const STOP_MS = 15_000;
 
@@ -29,7 +31,7 @@ interface Waiting extends CallOptions {
   readonly log: RunLog;
 }
 
-/** All of them in their last phase; what fails is logged. One that is late, or whose pod is gone, is canceled. */
+/** All of them in their last phase; what fails is logged. One that is late, or whose pod or node is lost, is ended. */
 export async function waitForCopies<T extends Copy>(
   context: Context,
   started: readonly T[],
@@ -53,39 +55,55 @@ async function waitForOne<T extends Copy>(
   const { kube, namespace, environment } = context;
   const read = async (): Promise<T> =>
     (await kube.get(VELERO[type], { namespace, name }, { signal })) as T; // by its type
-  let endMs = deadlineMs;
-  let why: string | undefined;
+  let lost: (Lost & { readonly sinceMs: number }) | undefined;
   for (;;) {
     const found = await read();
     if (isFinal(found.status)) {
       return found;
     }
     const nowMs = environment.nowMs();
-    if (why === undefined && (await isGone(context, found.spec.pod, { signal }))) {
-      why = "its pod is gone";
-      endMs = Math.min(endMs, nowMs + POD_GONE_MS);
-    }
-    if (nowMs >= endMs) {
-      const message = why ?? "it was not done in time";
-      return await giveUp(context, { read, name, type, message, pollMs, signal });
+    const now = await whyLost(context, found.spec.pod, { signal });
+    lost = now && { ...now, sinceMs: now.why === lost?.why ? lost.sinceMs : nowMs };
+    const isLost = lost !== undefined && nowMs >= lost.sinceMs + lost.afterMs;
+    if (isLost || nowMs >= deadlineMs) {
+      const message = lost?.why ?? "it was not done in time";
+      const stopMs = lost?.hasAgent === false ? 0 : STOP_MS;
+      return await giveUp(context, { read, name, type, message, stopMs, pollMs, signal });
     }
     await environment.sleep(pollMs, { signal });
   }
 }
 
-async function isGone(
-  { kube }: Context,
+/** Why no agent will end it. */
+interface Lost {
+  readonly why: string;
+  /** How long that must be so: the pod may be gone for a moment of the server's view. */
+  readonly afterMs: number;
+  readonly hasAgent: boolean;
+}
+
+/** When the pod goes, its volume goes with it; when the node is gone, so is its agent. */
+async function whyLost(
+  { kube, settings: { lostCopyMs } }: Context,
   { namespace, name, uid }: PodReference,
   options: CallOptions,
-): Promise<boolean> {
-  try {
-    return (await kube.get(PODS, { namespace, name }, options)).metadata.uid !== uid;
-  } catch (error) {
-    if (isKubeError(error, "not-found")) {
-      return true;
+): Promise<Lost | undefined> {
+  const pod = await kube.get(PODS, { namespace, name }, options).catch((error: unknown) => {
+    if (!isKubeError(error, "not-found")) {
+      throw error;
     }
-    throw error;
+  });
+  if (pod?.metadata.uid !== uid) {
+    return { why: "its pod is gone", afterMs: lostCopyMs, hasAgent: true };
   }
+  const node = nodeOf(pod);
+  const state = node === undefined ? "ready" : await nodeState(kube, node, options);
+  if (state === "ready") {
+    return undefined;
+  }
+  const why = `node ${node} is ${state}`;
+  const afterMs = lostCopyMs * (state === "gone" ? 1 : NOT_READY_TIMES);
+  return { why, afterMs, hasAgent: state !== "gone" };
 }
 
 /** Asks its agent to stop, and says the end itself where there is none that does. */
@@ -96,17 +114,19 @@ async function giveUp<T extends Copy>(
     name,
     type,
     message,
+    stopMs,
     pollMs,
     signal,
   }: Pick<Waiting, "type" | "pollMs" | "signal"> & {
     readonly read: () => Promise<T>;
     readonly name: string;
     readonly message: string;
+    readonly stopMs: number;
   },
 ): Promise<T> {
   const where = { namespace, name };
   await kube.mergePatch(VELERO[type], where, { spec: { cancel: true } }, { signal });
-  const deadlineMs = environment.nowMs() + STOP_MS;
+  const deadlineMs = environment.nowMs() + stopMs;
   while (environment.nowMs() < deadlineMs) {
     const found = await read();
     if (isFinal(found.status)) {

@@ -9,8 +9,14 @@ import { type TestServer, WAIT_COMMAND } from "./server.ts";
 /** What `varve-k8s` does, with shorter waits, and commands that the cluster's one image has. */
 const program = fileURLToPath(new URL("process.mjs", import.meta.url));
 
+interface AgentOptions {
+  readonly nodeName?: string;
+  /** Where that node's kubelet would have mounted volumes. */
+  readonly podsFolder?: string;
+}
+
 export interface Processes extends AsyncDisposable {
-  start(kind: "server" | "agent", options?: { readonly nodeName?: string }): void;
+  start(kind: "server" | "agent", options?: AgentOptions): void;
   /** `kill -9` of all that run. */
   kill(): Promise<void>;
   /** Kills all, and starts a server and an agent of the real node. */
@@ -19,7 +25,8 @@ export interface Processes extends AsyncDisposable {
 
 export function testProcesses(server: TestServer): Processes {
   const children = new Set<ChildProcess>();
-  const start: Processes["start"] = (kind, { nodeName = cluster.nodeName } = {}) => {
+  const start: Processes["start"] = (kind, more = {}) => {
+    const { nodeName = cluster.nodeName, podsFolder = cluster.podsDir } = more;
     const options = {
       kind,
       namespace: server.namespace,
@@ -28,11 +35,12 @@ export function testProcesses(server: TestServer): Processes {
         .exportConfig(),
       settings: {
         itemOperationPollMs: 200,
+        lostCopyMs: 1000,
         restoreWait: { image: cluster.image, command: WAIT_COMMAND },
       },
       pollMs: 100,
       nodeName,
-      podsFolder: cluster.podsDir,
+      podsFolder,
       agent: {
         workers: 1,
         progressMs: 20,

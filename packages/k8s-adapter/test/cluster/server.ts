@@ -3,6 +3,7 @@ import { KubeConfig } from "@kubernetes/client-node";
 import { systemEnvironment } from "@varve/core";
 import { cluster } from "@varve/testenv/kube-cluster.ts";
 import { kubectl } from "@varve/testenv/kube.ts";
+import { type FaultProxy, startFaultProxy } from "@varve/testenv/fault-proxy.ts";
 import { startVersitygw, type VersitygwServer } from "@varve/testenv/s3-servers.ts";
 import type { KubeApi, KubeObject, ResourceRef } from "../../src/kube/kube-api.ts";
 import { openKubeApi } from "../../src/kube/kube-client.ts";
@@ -29,6 +30,8 @@ export interface TestServer extends AsyncDisposable {
   readonly kube: KubeApi;
   readonly namespace: string;
   readonly s3: VersitygwServer;
+  /** On the way to it, where the test runs server and agent itself. */
+  readonly proxy: FaultProxy;
   readonly bucket: string;
   /** Of the server and the agent. */
   readonly accounts: Accounts;
@@ -73,7 +76,8 @@ export async function startTestServer({
   await k("wait", "crd", "--all", "--for=condition=Established", "--timeout=60s");
   const s3 = await startVersitygw();
   await s3.createBucket(BUCKET);
-  await applyLocation({ namespace, s3, fspath });
+  const proxy = await startFaultProxy({ target: s3.endpoint });
+  await applyLocation({ namespace, s3, endpoint: (runs ? s3 : proxy).endpoint, fspath });
   const accounts = await createAccounts(cluster, namespace);
   const environment = systemEnvironment();
   const kubeConfig = new KubeConfig();
@@ -132,6 +136,7 @@ export async function startTestServer({
     kube,
     namespace,
     s3,
+    proxy,
     bucket: BUCKET,
     accounts,
     ended,
@@ -151,6 +156,7 @@ export async function startTestServer({
       await stop();
       await accounts[Symbol.asyncDispose]();
       kube[Symbol.dispose]();
+      await proxy.stop();
       await s3.stop();
     },
   };
@@ -173,13 +179,16 @@ export const WAIT_COMMAND: readonly string[] = [
 export async function applyLocation({
   namespace,
   s3,
+  endpoint = s3.endpoint,
   fspath,
 }: {
   readonly namespace: string;
   readonly s3: VersitygwServer;
+  /** Instead of that of `s3`. */
+  readonly endpoint?: string;
   readonly fspath?: string | undefined;
 }): Promise<void> {
-  const { endpoint, accessKeyId, secretAccessKey } = s3;
+  const { accessKeyId, secretAccessKey } = s3;
   const cloud = `[default]\naws_access_key_id=${accessKeyId}\naws_secret_access_key=${secretAccessKey}\n`;
   await apply(
     {
