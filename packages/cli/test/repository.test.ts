@@ -7,7 +7,7 @@ let shared: Cli;
 
 beforeAll(async () => {
   shared = new Cli();
-  await shared.createRepository("--description", "the shared one");
+  await shared.createRepository("--no-persist-credentials", "--description", "the shared one");
 });
 
 afterAll(() => shared[Symbol.dispose]());
@@ -134,7 +134,7 @@ describe("connections", () => {
 
   test("end with disconnect, and the password that was kept goes too", async () => {
     using cli = new Cli();
-    await cli.createRepository("--persist-credentials");
+    await cli.createRepository();
     const password = cli.path("config/repository.config.password");
     expect(fileMode(password)).toBe(0o600);
     await cli.ok(["repository", "status"], NO_PASSWORD);
@@ -249,7 +249,7 @@ describe("the password", () => {
 
   test("is changed when the old one is right", async () => {
     using cli = new Cli();
-    await cli.createRepository("--persist-credentials");
+    await cli.createRepository();
     const change = ["repository", "change-password"];
     const wrong = { env: { VARVE_PASSWORD: "guess", VARVE_NEW_PASSWORD: "other" } };
     expect(await cli.fails(change, wrong)).toContain("[wrong-password]");
@@ -269,7 +269,7 @@ describe("the key of a kept password", () => {
 
   test("is used as long as it opens the repository, and only with that password", async () => {
     using cli = new Cli();
-    await cli.createRepository("--persist-credentials");
+    await cli.createRepository();
     const key = cli.path("config/repository.config.key");
     await cli.ok(status);
     const kept = readFileSync(key, "utf8");
@@ -284,7 +284,7 @@ describe("the key of a kept password", () => {
 
   test("does not outlive a change of the password, here or elsewhere", async () => {
     using cli = new Cli();
-    await cli.createRepository("--persist-credentials");
+    await cli.createRepository();
     const other = ["--config-file", cli.path("elsewhere/other.config")];
     await cli.ok([...other, ...connectTo(cli.path("repo"))]);
     await cli.ok(status);

@@ -129,7 +129,7 @@ describe("repository connect from-config", () => {
 
   beforeAll(async () => {
     cli = new Cli();
-    await cli.createRepository("--max-upload-speed=9000000", "--persist-credentials");
+    await cli.createRepository("--max-upload-speed=9000000");
   });
   afterAll(() => cli[Symbol.dispose]());
 
