@@ -37,7 +37,8 @@ export async function createAccounts(cluster: KubeAccess, namespace: string): Pr
     }
   }
   const list = JSON.stringify({ apiVersion: "v1", kind: "List", items: manifests });
-  await kubectl(cluster, ["apply", "-f", "-"], list);
+  // Files that start at the same time make the same roles: the server settles that.
+  await kubectl(cluster, ["apply", "--server-side", "--force-conflicts", "-f", "-"], list);
   const tokens = new Map<string, string>();
   for (const account of ["velero", "node-agent"]) {
     const token = await kubectl(cluster, ["create", "token", account, "-n", namespace]);
