@@ -172,6 +172,7 @@ test("a copy whose node is gone ends as Failed with that reason, and the backup 
       labels: { "kubernetes.io/hostname": node, "kubernetes.io/os": "linux" },
       annotations: { "kwok.x-k8s.io/node": "fake" },
     },
+    spec: { unschedulable: true }, // pods of other files must not come here
   });
   const agent = podOf(own.name, { emptyDir: {} }, { nodeName: node });
   agent.metadata = { ...agent.metadata, name: "lost-agent", labels: { role: "node-agent" } };
