@@ -17,8 +17,6 @@ import type { ContentStore } from "./content-store.ts";
 export const JOIN_GAP_BYTES: number = 64 * 1024;
 /** A joined read is not made longer than this; a single content may be. */
 export const JOINED_READ_BYTES: number = 4 * 1024 * 1024;
-/** Sending a shorter one to a thread and back takes as long as opening it. */
-const LONG_RANGE_BYTES = 256 * 1024;
 /** Shorter reads take no more memory than this, so that many can be under way. */
 const SHORT_READ_BYTES = 1024 * 1024;
 
@@ -112,8 +110,11 @@ export class BulkReader {
   readonly #parallel: number;
   readonly #held: Semaphore;
   readonly #turns: Turns;
-  /** Memory of earlier reads, all of one length: fresh pages for each would cost the system more than the read. */
-  readonly #spare: Uint8Array[] = [];
+  /** Memory of earlier reads, by length: fresh pages for each would cost the system more than the read. */
+  readonly #spare: Record<number, Uint8Array[]> = {
+    [SHORT_READ_BYTES]: [],
+    [JOINED_READ_BYTES]: [],
+  };
   #bytesRead = 0;
 
   constructor(source: ContentReadSource, options: { parallel?: number | undefined } = {}) {
@@ -154,25 +155,19 @@ export class BulkReader {
           await use(info, await outcome);
         }
       } finally {
-        if (held <= JOINED_READ_BYTES) {
-          this.#spare.push(into);
-        }
+        this.#spare[held]?.push(into);
         this.#held.release(held);
       }
     });
   }
 
-  /** From what lies spare, which is only of the length that was asked for last, and so no more than what is held at once. */
+  /** From what lies spare, of each length no more than is held at once: V8 would not know that shared memory is garbage. */
   #memory(length: number): Uint8Array {
-    if (length > JOINED_READ_BYTES) {
-      return new Uint8Array(length);
+    const spare = this.#spare[length]?.pop();
+    if (spare !== undefined) {
+      return spare;
     }
-    for (let spare = this.#spare.pop(); spare !== undefined; spare = this.#spare.pop()) {
-      if (spare.length === length) {
-        return spare;
-      }
-    }
-    const isShared = this.#source.executor?.openRange !== undefined;
+    const isShared = length === JOINED_READ_BYTES && this.#source.executor?.openRange !== undefined;
     return new Uint8Array(isShared ? new SharedArrayBuffer(length) : new ArrayBuffer(length));
   }
 
@@ -182,11 +177,7 @@ export class BulkReader {
     packed: Uint8Array | undefined,
   ): Promise<readonly (Uint8Array | undefined)[] | undefined> {
     const { executor } = this.#source;
-    if (
-      packed === undefined ||
-      range.length < LONG_RANGE_BYTES ||
-      !(packed.buffer instanceof SharedArrayBuffer)
-    ) {
+    if (packed === undefined || !(packed.buffer instanceof SharedArrayBuffer)) {
       return undefined;
     }
     // A thread that died has opened nothing: its contents are asked for alone.
