@@ -98,13 +98,7 @@ function createAead(open: {
       const cipher = open.cipher(key, nonce);
       cipher.setAAD(aad, { plaintextLength: plain.length });
       target.set(nonce);
-      // node:crypto cannot write into memory of ours, so the ciphertext is copied once: in pieces that stay in the cache.
-      let end = unaligned(target.byteOffset + NONCE_SIZE);
-      for (let start = 0; start < plain.length; start = end, end += PIECE_BYTES) {
-        const piece = cipher.update(plain.subarray(start, end));
-        target.set(piece, NONCE_SIZE + start);
-        discard(piece);
-      }
+      updateInto(target.subarray(NONCE_SIZE), cipher, plain);
       cipher.final();
       target.set(cipher.getAuthTag(), NONCE_SIZE + plain.length);
       return target;
@@ -114,7 +108,7 @@ function createAead(open: {
       const decipher = open.decipher(key, nonce);
       decipher.setAAD(aad, { plaintextLength: body.length });
       decipher.setAuthTag(tag);
-      const plain = inPlace ? decipherInPlace(decipher, body) : decipher.update(body);
+      const plain = inPlace ? updateInto(body, decipher, body) : decipher.update(body);
       try {
         decipher.final();
       } catch (cause) {
@@ -125,23 +119,27 @@ function createAead(open: {
   };
 }
 
-/** V8 copies to shared memory by words only where they are aligned, else byte by byte: bytes up to the next word. */
-function unaligned(offset: number): number {
-  return WORD_BYTES - (offset % WORD_BYTES);
-}
-
-/** In pieces, as `seal` does: a content opened this way costs no fresh page at all. */
-function decipherInPlace(
-  decipher: DecipherGCM | DecipherChaCha20Poly1305,
-  body: Uint8Array,
+/**
+ * What the cipher makes of `from`, at the beginning of `target`, which may be `from` itself. node:crypto cannot write into memory of ours, so it is
+ * copied once: in pieces that stay in the cache and cost no fresh page.
+ */
+function updateInto(
+  target: Uint8Array,
+  cipher: { update(data: Uint8Array): Uint8Array },
+  from: Uint8Array,
 ): Uint8Array {
-  let end = unaligned(body.byteOffset);
-  for (let start = 0; start < body.length; start = end, end += PIECE_BYTES) {
-    const piece = decipher.update(body.subarray(start, end));
-    body.set(piece, start);
+  let end = firstPieceBytes(target);
+  for (let start = 0; start < from.length; start = end, end += PIECE_BYTES) {
+    const piece = cipher.update(from.subarray(start, end));
+    target.set(piece, start);
     discard(piece);
   }
-  return body;
+  return target;
+}
+
+/** V8 copies to shared memory by words only where they are aligned, else byte by byte: up to the next word. */
+function firstPieceBytes({ buffer, byteOffset }: Uint8Array): number {
+  return buffer instanceof ArrayBuffer ? PIECE_BYTES : WORD_BYTES - (byteOffset % WORD_BYTES);
 }
 
 const SCRYPT_COST = { N: 65_536, r: 8, p: 1 } as const;
