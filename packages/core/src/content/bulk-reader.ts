@@ -176,12 +176,12 @@ export class BulkReader {
     range: PackRange,
     packed: Uint8Array | undefined,
   ): Promise<readonly (Uint8Array | undefined)[] | undefined> {
-    const { executor } = this.#source;
-    if (packed === undefined || !(packed.buffer instanceof SharedArrayBuffer)) {
+    // Hosts without threads may know no shared memory either.
+    if (packed === undefined || packed.buffer instanceof ArrayBuffer) {
       return undefined;
     }
     // A thread that died has opened nothing: its contents are asked for alone.
-    return await executor?.openRange?.(range, packed).catch(() => []);
+    return await this.#source.executor?.openRange?.(range, packed).catch(() => []);
   }
 
   /** Nothing when the range cannot be had as a whole. */
