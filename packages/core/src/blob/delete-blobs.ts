@@ -4,10 +4,10 @@ import { isVarveError } from "../base/errors.ts";
 import type { BlobInfo, BlobStore } from "./store.ts";
 
 /** What became of blobs that were to be deleted. */
-export interface Deletions {
-  readonly deleted: readonly BlobInfo[];
+export interface Deletions<Blob extends Pick<BlobInfo, "id"> = BlobInfo> {
+  readonly deleted: readonly Blob[];
   /** Still there: storage keeps them until their locks end. */
-  readonly locked: readonly BlobInfo[];
+  readonly locked: readonly Blob[];
 }
 
 /** How many, and how long together. */
@@ -19,13 +19,13 @@ export interface BlobTotals {
 const DELETES_IN_FLIGHT = 16;
 
 /** Deletes what storage lets go, and goes on where a lock refuses; throws whatever else a store throws. */
-export async function deleteBlobs(
+export async function deleteBlobs<Blob extends Pick<BlobInfo, "id">>(
   store: Pick<BlobStore, "delete">,
-  blobs: Iterable<BlobInfo>,
+  blobs: Iterable<Blob>,
   { limit = DELETES_IN_FLIGHT, signal }: CallOptions & { readonly limit?: number } = {},
-): Promise<Deletions> {
-  const deleted: BlobInfo[] = [];
-  const locked: BlobInfo[] = [];
+): Promise<Deletions<Blob>> {
+  const deleted: Blob[] = [];
+  const locked: Blob[] = [];
   await forEachLimit(blobs, { limit, signal }, async (blob) => {
     try {
       await store.delete(blob.id, { signal });

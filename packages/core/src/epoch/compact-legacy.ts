@@ -3,7 +3,7 @@ import { encodeJson, JsonRecord } from "../base/json.ts";
 import { formatTimeNs, msToNs, nsToMs, parseTimeNs } from "../base/time.ts";
 import { deleteBlobs, type Deletions } from "../blob/delete-blobs.ts";
 import { getIfPresent } from "../blob/get-if-present.ts";
-import { type BlobId, type BlobInfo, parseBlobId } from "../blob/store.ts";
+import { type BlobInfo, parseBlobId } from "../blob/store.ts";
 import { openBlob, sealBlob } from "../format/sealed-blob.ts";
 import { type ContentIndex, createContentIndex } from "../index/content-index.ts";
 import { shardIndex } from "../index/index-writer.ts";
@@ -154,11 +154,6 @@ export async function cleanUpLegacyIndexes(
   return tally;
 }
 
-/** A log that is named by another: how long it is does not matter, as it holds no space to speak of. */
-function unseen(id: BlobId): BlobInfo {
-  return { id, size: 0, mtimeMs: 0 };
-}
-
 /** Gives the logs whose deletion is on its way. */
 async function cleanUpLogs(
   { store, sealer }: CompactOptions,
@@ -177,10 +172,10 @@ async function cleanUpLogs(
       logs.forEach((log) => waiting.add(log));
       continue;
     }
-    const doomed = logs.filter((name) => name.startsWith("m")).map((name) => unseen(name));
+    const doomed = logs.filter((name) => name.startsWith("m")).map((log) => ({ id: log }));
     const { locked } = await deleteBlobs(store, doomed, { signal });
     if (locked.length === 0) {
-      await deleteBlobs(store, [unseen(id)], { signal });
+      await deleteBlobs(store, [{ id }], { signal });
     }
     locked.forEach((log) => waiting.add(log.id)); // until the run after its lock ends
   }
