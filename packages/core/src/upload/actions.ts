@@ -119,7 +119,7 @@ export class Actions {
     const { signal } = this.#session;
     const snapshotPath =
       command.mode === "essential"
-        ? (await essential(pair, kind, command, { signal })).snapshotPath
+        ? await carriedOut(pair, kind, command, { signal })
         : await this.#tried(pair, kind, command, { signal });
     if (snapshotPath === undefined) {
       return undefined;
@@ -138,11 +138,10 @@ export class Actions {
     options: CallOptions,
   ): Promise<string | undefined> {
     try {
-      return (await pair.run(kind, command, options)).snapshotPath;
+      return await carriedOut(pair, kind, command, options);
     } catch (error) {
       options.signal?.throwIfAborted();
-      const message = `action ${kind} failed: ${errorMessage(error)}`;
-      this.#session.repository.environment.log({ level: "warning", message });
+      this.#session.repository.environment.log({ level: "warning", message: errorMessage(error) });
       return undefined;
     }
   }
@@ -158,14 +157,15 @@ export class Actions {
   }
 }
 
-async function essential(
+/** Gives the folder to be backed up instead, if it names one. Throws `action-failed` and the signal's reason. */
+async function carriedOut(
   pair: ActionPair,
   kind: ActionKind,
   command: ActionCommand,
   options: CallOptions,
-): Promise<{ readonly snapshotPath?: string | undefined }> {
+): Promise<string | undefined> {
   try {
-    return await pair.run(kind, command, options);
+    return (await pair.run(kind, command, options)).snapshotPath;
   } catch (cause) {
     options.signal?.throwIfAborted();
     throw new VarveError("action-failed", `action ${kind} failed: ${errorMessage(cause)}`, {
