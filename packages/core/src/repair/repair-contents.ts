@@ -8,7 +8,7 @@ import { repositorySealer } from "../repository/repository-sealer.ts";
 import type { Repository } from "../repository/repository.ts";
 import { findEntry } from "../snapshot/read-directory.ts";
 import { listSnapshots, type SavedSnapshot } from "../snapshot/snapshots.ts";
-import type { SourceEntry } from "../source/source-entry.ts";
+import { childOf, type SourceEntry } from "../source/source-entry.ts";
 import { affectedPaths } from "../verify/affected-paths.ts";
 import type { Damage } from "../verify/damage.ts";
 import type { Findings, Reason } from "../verify/structure.ts";
@@ -248,20 +248,4 @@ async function descend(
     }
     throw error;
   }
-}
-
-async function childOf(
-  directory: SourceEntry,
-  name: string,
-  options: CallOptions,
-): Promise<SourceEntry | undefined> {
-  if (directory.child !== undefined) {
-    return await directory.child(name, options);
-  }
-  for await (const child of directory.children(options)) {
-    if (child.name === name && "meta" in child) {
-      return child;
-    }
-  }
-  return undefined;
 }

@@ -5,7 +5,7 @@ import { goJsonText } from "../base/json.ts";
 import type { DirectoryEntry } from "../snapshot/entry.ts";
 import { entryFromJson, entryToJson } from "../snapshot/entry-json.ts";
 import { type EntryName, nameProblem } from "../snapshot/entry-name.ts";
-import type { SourceEntry } from "./source-entry.ts";
+import { childOf, type SourceEntry } from "./source-entry.ts";
 
 /**
  * Placeholders of a shallow restore (behaviour §3.5): `name.kopia-entry` in the place of a file, `name.kopia-entry/.kopia-entry` in that
@@ -20,9 +20,8 @@ const MAX_NAME_BYTES = 255;
 
 /** The name that a placeholder stands for; `undefined` for what is none. */
 export function nameOfPlaceholder({ name, nameBytes }: EntryName): string | undefined {
-  const real = name.slice(0, -PLACEHOLDER_SUFFIX.length);
-  return nameBytes === undefined && name.endsWith(PLACEHOLDER_SUFFIX) && real !== ""
-    ? real
+  return nameBytes === undefined && name.endsWith(PLACEHOLDER_SUFFIX)
+    ? name.slice(0, -PLACEHOLDER_SUFFIX.length) || undefined
     : undefined;
 }
 
@@ -45,7 +44,7 @@ export async function readPlaceholder(
 ): Promise<DirectoryEntry> {
   const name = nameOfPlaceholder(placeholder);
   const isDirectory = placeholder.meta.type === "directory";
-  const file = isDirectory ? await childOf(placeholder, options) : placeholder;
+  const file = isDirectory ? await childOf(placeholder, PLACEHOLDER_SUFFIX, options) : placeholder;
   if (name === undefined || file?.meta.type !== "file") {
     throw new VarveError("source-failed", `${placeholder.name} is no placeholder`);
   }
@@ -68,19 +67,4 @@ export async function readPlaceholder(
     const why = `${placeholder.name}: not a placeholder: ${errorMessage(cause)}`;
     throw new VarveError("source-failed", why, { cause });
   }
-}
-
-async function childOf(
-  directory: SourceEntry,
-  options: CallOptions,
-): Promise<SourceEntry | undefined> {
-  if (directory.child !== undefined) {
-    return directory.child(PLACEHOLDER_SUFFIX, options);
-  }
-  for await (const child of directory.children(options)) {
-    if (child.name === PLACEHOLDER_SUFFIX && "meta" in child) {
-      return child;
-    }
-  }
-  return undefined;
 }

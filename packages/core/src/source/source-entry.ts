@@ -47,6 +47,23 @@ export interface UnreadableEntry {
   readonly error: Error;
 }
 
+/** The child of that name, if there is one. Throws what the source throws. */
+export async function childOf(
+  directory: SourceEntry,
+  name: string,
+  options: CallOptions,
+): Promise<SourceEntry | undefined> {
+  if (directory.child !== undefined) {
+    return await directory.child(name, options);
+  }
+  for await (const child of directory.children(options)) {
+    if (child.name === name && "meta" in child) {
+      return child;
+    }
+  }
+  return undefined;
+}
+
 /** The same entry under another name. */
 export function renamed(source: SourceEntry, { name, nameBytes }: EntryName): SourceEntry {
   const { meta, path, deviceId } = source;
