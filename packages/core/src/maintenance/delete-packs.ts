@@ -44,21 +44,23 @@ export async function deleteUnreferencedPacks(
   await repository.refresh({ signal });
   requireWholeIndex(repository, "no packs are deleted");
   const named = packsInIndex(repository, options);
-  const kept = { blobs: 0, bytes: 0 };
-  const doomed = candidates.filter(({ id, size, mtimeMs }) => {
+  const kept: BlobInfo[] = [];
+  const doomed = candidates.filter((blob) => {
+    const { id, mtimeMs } = blob;
     if (named.has(id)) {
       return false;
     }
     const isOld = mtimeMs <= startMs + CUTOFF_SLACK_MS && startMs - mtimeMs >= margins.minPackAgeMs;
     const isDoomed = isOld && !sessions.has(sessionIdOf(id) ?? "");
-    kept.blobs += isDoomed ? 0 : 1;
-    kept.bytes += isDoomed ? 0 : size;
+    if (!isDoomed) {
+      kept.push(blob);
+    }
     return isDoomed;
   });
   const { deleted, locked } = dryRun
     ? { deleted: doomed, locked: [] }
     : await deleteBlobs(store, doomed, { signal });
-  return { ...totalsOf(deleted), kept, locked: totalsOf(locked) };
+  return { ...totalsOf(deleted), kept: totalsOf(kept), locked: totalsOf(locked) };
 }
 
 async function listUnreferenced(
