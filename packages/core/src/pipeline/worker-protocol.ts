@@ -76,9 +76,9 @@ export function packRange({ packBlobId, offset, infos }: PackRange): PackedRange
   const numbers = new Uint32Array(infos.length * NUMBERS_PER_INFO);
   for (const [index, info] of infos.entries()) {
     const { packOffset, packedLength, originalLength, compressionHeaderId } = info;
-    const lengths = [packOffset, packedLength, originalLength];
+    const key = info.encryptionKeyId ?? 0;
     numbers.set(
-      [...lengths, compressionHeaderId, info.encryptionKeyId ?? 0],
+      [packOffset, packedLength, originalLength, compressionHeaderId, key],
       index * NUMBERS_PER_INFO,
     );
   }
