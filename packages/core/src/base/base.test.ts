@@ -4,7 +4,7 @@ import { compareBytes, fromBase64, fromHex, toBase64, toHex } from "./bytes.ts";
 import { forEachLimit, Semaphore } from "./concurrency.ts";
 import { ByteReader, ByteWriter } from "./cursor.ts";
 import { systemEnvironment } from "./environment.ts";
-import { VarveError } from "./errors.ts";
+import { isVarveError, VarveError } from "./errors.ts";
 import { goJsonText, JsonRecord } from "./json.ts";
 import { formatTimeNs, nsToMs, parseTimeNs } from "./time.ts";
 
@@ -187,5 +187,19 @@ describe("concurrency", () => {
     const sleeping = systemEnvironment().sleep(1_000_000, { signal: abort.signal });
     abort.abort(new Error("awake"));
     await expect(sleeping).rejects.toThrow("awake");
+  });
+});
+
+describe("errors", () => {
+  test("an error of another copy of the class is an instance of it, and no other error is", () => {
+    const Other = (() =>
+      class VarveError extends Error {
+        override readonly name = "VarveError";
+        readonly code = "corrupt";
+      })();
+    expect(new Other("damaged")).toBeInstanceOf(VarveError);
+    expect(isVarveError(new Other("damaged"), "corrupt")).toBe(true);
+    expect(new Error("damaged")).not.toBeInstanceOf(VarveError);
+    expect({ name: "VarveError", code: "corrupt" }).not.toBeInstanceOf(VarveError);
   });
 });

@@ -27,7 +27,10 @@ export type ErrorCode =
   | "action-failed"
   | "invalid-argument";
 
-/** The one error class of varve. `cause` is always the error that was wrapped, when there was one. */
+/**
+ * The one error class of varve. `cause` is always the error that was wrapped, when there was one. A program may hold several copies
+ * of it, one in a bundle and one in a package that the bundle loads: an error of any of them is an instance of each.
+ */
 export class VarveError extends Error {
   override readonly name = "VarveError";
   readonly code: ErrorCode;
@@ -45,6 +48,10 @@ export class VarveError extends Error {
     this.code = code;
     this.retryable = options.retryable ?? false;
     this.retryAfterMs = options.retryAfterMs;
+  }
+
+  static override [Symbol.hasInstance](value: unknown): value is VarveError {
+    return value instanceof Error && value.name === "VarveError" && "code" in value;
   }
 }
 
