@@ -13,4 +13,8 @@ process.stdout.on("error", (error: NodeJS.ErrnoException) => {
   process.exit();
 });
 
-process.exitCode = await runProgram(process.argv.slice(2));
+async function main(): Promise<void> {
+  process.exitCode = await runProgram(process.argv.slice(2));
+}
+
+void main();
