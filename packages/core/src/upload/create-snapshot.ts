@@ -21,7 +21,8 @@ export async function createSnapshot(
   const path = resolve(options.path);
   const { hostname, username } = repository.client;
   const source = options.source ?? { host: hostname, userName: username, path };
-  const ahead = repository.executor.parallelJobs > 1; // not where no threads are wanted
+  // Not where no threads are wanted, nor where an action may change a directory before the walk comes to it.
+  const ahead = repository.executor.parallelJobs > 1 && options.actions === undefined;
   const root = await localSource(path, { ahead, signal });
   return upload(repository, { ...options, source, root });
 }
