@@ -7,6 +7,7 @@ import { compareBytes, concatBytes, utf8 } from "../base/bytes.ts";
 import type { CallOptions } from "../base/environment.ts";
 import { VarveError, errorMessage } from "../base/errors.ts";
 import { type EntryName, compareNames, nameOfBytes, nameProblem } from "../snapshot/entry-name.ts";
+import { ExpectedListings } from "./expected-listings.ts";
 import { ListThread } from "./local-list-thread.ts";
 import { listPacked } from "./local-listing.ts";
 import {
@@ -24,7 +25,12 @@ import {
   TYPE_BITS,
   UID,
 } from "./packed-listing.ts";
-import type { PackedChildren, SourceEntry, UnreadableEntry } from "./source-entry.ts";
+import type {
+  ExpectedDirectory,
+  PackedChildren,
+  SourceEntry,
+  UnreadableEntry,
+} from "./source-entry.ts";
 
 /**
  * A local file system tree as a source (behaviour §1.7). Only the root may be a symbolic link that is followed; below it
@@ -78,6 +84,8 @@ class LocalWalk {
   readonly ahead: boolean;
   /** Belongs to the topmost directory that is being walked. */
   thread: ListThread | undefined;
+  /** Listed in the order of the walk; without it, each directory asks for those in it. */
+  expected: ExpectedListings | undefined;
   #sinceTurn = 0;
 
   constructor(ahead: boolean) {
@@ -173,6 +181,24 @@ class LocalEntry implements SourceEntry {
     }
   }
 
+  expect(directories: Promise<readonly ExpectedDirectory[]>): Disposable | undefined {
+    const walk = this.#walk;
+    const { path } = this;
+    if (!walk.ahead || walk.thread !== undefined || typeof path !== "string") {
+      return undefined;
+    }
+    const thread = new ListThread();
+    walk.thread = thread;
+    walk.expected = new ExpectedListings(thread, { root: path, directories });
+    return {
+      [Symbol.dispose]: () => {
+        thread[Symbol.dispose]();
+        walk.thread = undefined;
+        walk.expected = undefined;
+      },
+    };
+  }
+
   /** Nothing when the directory is too long to look at in one go, or not plain. */
   async packedChildren({ signal }: CallOptions = {}): Promise<PackedChildren | undefined> {
     signal?.throwIfAborted();
@@ -204,7 +230,11 @@ class LocalEntry implements SourceEntry {
   }
 
   async #listedAhead(path: string): Promise<PackedListing | undefined> {
-    const { thread } = this.#walk;
+    const { thread, expected } = this.#walk;
+    const listing = await expected?.take(path);
+    if (listing !== undefined) {
+      return listing;
+    }
     const isLarge = this.#listingBytes > LARGE_LISTING_BYTES;
     let asked = this.#asked;
     this.#asked = undefined; // a directory that is walked again is looked at again
@@ -296,8 +326,8 @@ class LocalChildren implements PackedChildren {
 
   /** Lets the thread list what comes next, and gives what it was asked for at `index`. */
   #askAhead(index: number): number | undefined {
-    const { thread } = this.#walk;
-    if (thread === undefined) {
+    const { thread, expected } = this.#walk;
+    if (thread === undefined || expected?.areKnown === true) {
       return undefined;
     }
     const asked = this.#asked.get(index);

@@ -26,6 +26,11 @@ export interface SourceEntry {
    */
   packedChildren?(options?: CallOptions): Promise<PackedChildren | undefined>;
   /**
+   * Tells, before the walk begins, which directories it is likely to come to, in its order: the source may look at them ahead, until
+   * what is given is disposed. They may be gone. Left out by sources that would not be faster.
+   */
+  expect?(directories: Promise<readonly ExpectedDirectory[]>): Disposable | undefined;
+  /**
    * The child of that name, `undefined` when there is none; `follow` resolves a symlink, to `undefined` when it leads nowhere. Left out by
    * sources that can only list: ignore files and cache tags are then found by holding the whole list of a directory. Throws `source-failed`.
    */
@@ -39,6 +44,13 @@ export interface PackedChildren extends Disposable {
   readonly listing: PackedListing;
   /** The child at that place of the listing, a new object each time. Directories are asked for in their order. */
   at(index: number): SourceEntry;
+}
+
+export interface ExpectedDirectory {
+  /** Relative, with `/`; `""` for the directory that is told itself. */
+  readonly path: string;
+  /** About how many entries it has. */
+  readonly entries: number;
 }
 
 export interface UnreadableEntry {

@@ -49,6 +49,19 @@ export class RememberedTree {
     return true;
   }
 
+  /** All of them, in the order in which a walk would come to them again. */
+  *inOrder(): Generator<[path: string, directory: RememberedDirectory]> {
+    // As if the separator were the first of all characters: a directory comes before what is in it, and that before the next.
+    const paths = Array.from(this.#directories.keys(), (path) => path.replaceAll("/", "\0"));
+    for (const key of paths.sort()) {
+      const path = key.replaceAll("\0", "/");
+      const directory = this.#directories.get(path);
+      if (directory !== undefined) {
+        yield [path, directory];
+      }
+    }
+  }
+
   encode(): Uint8Array {
     const lines = Array.from(this.#directories, ([path, directory]) => {
       const { object, state, directories, summary, keys } = directory;

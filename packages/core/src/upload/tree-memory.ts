@@ -4,10 +4,13 @@ import type { Repository } from "../repository/repository.ts";
 import type { DirectoryEntry } from "../snapshot/entry.ts";
 import type { SnapshotSource } from "../snapshot/snapshot-manifest.ts";
 import { countOf, factOf, LINK, MODE, REGULAR, SIZE, TYPE_BITS } from "../source/packed-listing.ts";
-import type { PackedChildren } from "../source/source-entry.ts";
+import type { ExpectedDirectory, PackedChildren } from "../source/source-entry.ts";
 import type { DirectoryFilter, Exclusion } from "./directory-filter.ts";
 import { type OpenDirectory, takeStored } from "./open-directory.ts";
 import { ObjectKeys, type RememberedDirectory, RememberedTree } from "./remembered-tree.ts";
+
+/** Of most contents. */
+const BYTES_OF_KEY = 17;
 
 /** The tree as the last walk on this machine found it, and as this one finds it; see `remembered-tree.ts`. */
 export class TreeMemory {
@@ -40,6 +43,14 @@ export class TreeMemory {
       earlier: decoded(await notes.get(name)),
       put: (note) => notes.put(name, note),
     });
+  }
+
+  /** The directories of the last walk, for the source to look at ahead. */
+  expected(): readonly ExpectedDirectory[] {
+    return Array.from(this.#earlier.inOrder(), ([path, { keys, directories }]) => ({
+      path,
+      entries: Math.ceil(keys.length / BYTES_OF_KEY) + directories,
+    }));
   }
 
   /**

@@ -40,10 +40,12 @@ async function uploadInSession(
   if (options.resumes === true) {
     await adoptPacks(repository, { signal });
   }
+  const opened = TreeMemory.open(repository, options.source);
+  using _ahead = options.root.expect?.(opened.then((found) => found?.expected() ?? []));
   const [policy, previous, memory] = await Promise.all([
     options.policy ?? loadPolicyTree(repository, options.source, { signal }),
     options.previous ?? findPrevious(repository, options, signal),
-    TreeMemory.open(repository, options.source),
+    opened,
     options.checkPacks === false ? undefined : auditPacks(session),
   ]);
   const draft = new SnapshotDraft(session, options);
