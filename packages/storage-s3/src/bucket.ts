@@ -1,8 +1,11 @@
+import { finished, type Readable } from "node:stream";
 import { GetObjectCommand, HeadObjectCommand, type S3Client } from "@aws-sdk/client-s3";
 import {
   type BlobId,
   type BlobInfo,
   type CallOptions,
+  Collector,
+  type CollectorOptions,
   type Environment,
   type GetOptions,
   onAbort,
@@ -165,11 +168,11 @@ export class S3Bucket {
       const { Body, ContentLength, ContentRange } = await this.client.send(command, {
         abortSignal,
       });
-      // In Node a body is a stream of bytes; the type speaks of browsers too.
-      const body = Body as (AsyncIterable<Uint8Array> & { destroy(): void }) | undefined;
+      // In Node it is; the type speaks of browsers too.
+      const body = Body as Readable | undefined;
       try {
         const length = range === undefined ? ContentLength : rangeLength(id, range, ContentRange);
-        return await readExactly(id, body, { length, into });
+        return await readExactly(body, { what: `get ${id}`, length, into });
       } catch (error) {
         body?.destroy();
         throw error;
@@ -256,59 +259,26 @@ function rangeLength(
   return range.length;
 }
 
+/** By events: an iteration costs a promise for each of the many parts. Rejects when the body breaks off. */
 async function readExactly(
-  id: BlobId,
-  body: AsyncIterable<Uint8Array> | undefined,
-  { length, into }: { readonly length: number | undefined; readonly into: Uint8Array | undefined },
+  body: Readable | undefined,
+  options: CollectorOptions,
 ): Promise<Uint8Array> {
-  if (length === undefined) {
-    throw new VarveError("storage-failed", `get ${id}: the server tells no length`);
+  if (options.length === undefined) {
+    throw new VarveError("storage-failed", `${options.what}: the server tells no length`);
   }
-  const collector = new Collector(length, into);
-  let seen = 0;
-  for await (const part of body ?? []) {
-    seen += part.length;
-    if (seen > length) {
-      break;
-    }
-    collector.add(part);
-  }
-  if (seen !== length) {
-    const message = `get ${id}: ${seen > length ? "more" : seen} bytes of ${length}`;
-    throw new VarveError("storage-failed", message, { retryable: true });
+  const collector = new Collector(options);
+  if (body !== undefined) {
+    await new Promise<void>((resolve, reject) => {
+      finished(body, { writable: false }, (error) => (error ? reject(error) : resolve()));
+      body.on("data", (part: Uint8Array) => {
+        try {
+          collector.add(part);
+        } catch (error) {
+          reject(error);
+        }
+      });
+    });
   }
   return collector.bytes();
-}
-
-// A length that is told is believed up to here; beyond, memory is taken as bytes come.
-const MAX_ANNOUNCED_BYTES = 67_108_864;
-
-class Collector {
-  readonly #length: number;
-  readonly #parts: Uint8Array[] = [];
-  readonly #target: Uint8Array | undefined;
-  #filled = 0;
-
-  constructor(length: number, into: Uint8Array | undefined) {
-    this.#length = length;
-    this.#target =
-      into !== undefined && into.length >= length
-        ? into.subarray(0, length)
-        : length <= MAX_ANNOUNCED_BYTES
-          ? new Uint8Array(length)
-          : undefined;
-  }
-
-  add(part: Uint8Array): void {
-    if (this.#target === undefined) {
-      this.#parts.push(part);
-    } else {
-      this.#target.set(part, this.#filled);
-      this.#filled += part.length;
-    }
-  }
-
-  bytes(): Uint8Array {
-    return this.#target ?? Buffer.concat(this.#parts, this.#length);
-  }
 }

@@ -9,6 +9,8 @@ export type { Bucket } from "./bucket.ts";
 export type { AdaptOptions } from "./adaptive-store.ts";
 export { adaptiveStore } from "./adaptive-store.ts";
 export { checkFolder, splitName } from "./bucket.ts";
+export type { CollectorOptions } from "./collector.ts";
+export { Collector } from "./collector.ts";
 export type { UploadPart } from "./in-parts.ts";
 export { inParts } from "./in-parts.ts";
 export type { FileSystemBucketOptions } from "./filesystem-bucket.ts";
