@@ -13,7 +13,9 @@ import {
 import {
   type BlobId,
   type BlobInfo,
+  Collector,
   type Environment,
+  type GetOptions,
   parseBlobId,
   VarveError,
 } from "@varve/core/blob";
@@ -224,11 +226,14 @@ export function mtimeMetadata(mtimeMs: number | undefined): Record<string, strin
     : { [MTIME_KEY]: String(BigInt(Math.round(mtimeMs)) * 1_000_000n) };
 }
 
+interface DownloadOptions extends Pick<GetOptions, "range" | "into"> {
+  readonly watch: Watch;
+}
+
 /** The bytes of a blob, or of a range of at least one byte. */
 export async function download(
   blob: BlobClient,
-  range: { readonly offset: number; readonly length: number } | undefined,
-  watch: Watch,
+  { range, into, watch }: DownloadOptions,
 ): Promise<Uint8Array> {
   const { abortSignal } = watch;
   const { offset = 0, length } = range ?? {};
@@ -236,7 +241,7 @@ export async function download(
   if (range !== undefined) {
     checkRange(response, range);
   }
-  const bytes = await readBody(response, watch);
+  const bytes = await readBody(response, { into, watch });
   // A part is checked by what it is a part of; a whole blob need not be.
   const { contentMD5: md5 } = response;
   if (range === undefined && md5 !== undefined && !contentMd5(bytes).equals(md5)) {
@@ -264,24 +269,19 @@ function checkRange(
 
 async function readBody(
   { contentLength = 0, readableStreamBody }: BlobDownloadResponseParsed,
-  { moved }: Watch,
+  { into, watch: { moved } }: Omit<DownloadOptions, "range">,
 ): Promise<Uint8Array> {
-  const bytes = new Uint8Array(contentLength);
-  let done = 0;
+  const collector = new Collector({ what: "body", length: contentLength, into });
   try {
     for await (const chunk of readableStreamBody ?? []) {
       const piece = typeof chunk === "string" ? Buffer.from(chunk) : chunk;
-      bytes.set(piece, done); // throws where there is more than was announced
-      done += piece.length;
+      collector.add(piece);
       moved(piece.length);
     }
+    return collector.bytes();
   } catch (error) {
     throw brokenBody(error);
   }
-  if (done !== contentLength) {
-    throw brokenBody(`${done} bytes of ${contentLength}`);
-  }
-  return bytes;
 }
 
 function stopBody({ readableStreamBody: body }: BlobDownloadResponseParsed): void {

@@ -57,7 +57,7 @@ class PointInTimeStore implements BlobStore {
     this.#pointInTimeMs = pointInTimeMs;
   }
 
-  async get(id: BlobId, { range, signal }: GetOptions = {}): Promise<Uint8Array> {
+  async get(id: BlobId, { range, into, signal }: GetOptions = {}): Promise<Uint8Array> {
     const what = `get ${id}`;
     const { info, versionId } = await this.#versionOf(id, what, signal);
     const { offset, length } = resolveRange(id, info.size, range);
@@ -66,7 +66,7 @@ class PointInTimeStore implements BlobStore {
     }
     const blob = this.#container.blob(id);
     return await this.#container.run({ what, needs: "read" }, signal, (watch) =>
-      download(blob.withVersion(versionId), { offset, length }, watch),
+      download(blob.withVersion(versionId), { range: { offset, length }, into, watch }),
     );
   }
 

@@ -90,7 +90,7 @@ export class AzureStore implements BlobStore {
     this.#accessTiers = accessTiers;
   }
 
-  async get(id: BlobId, { range, signal }: GetOptions = {}): Promise<Uint8Array> {
+  async get(id: BlobId, { range, into, signal }: GetOptions = {}): Promise<Uint8Array> {
     resolveRange(id, Number.MAX_SAFE_INTEGER, range); // is it a range at all?
     if (range?.length === 0) {
       const { size } = await this.stat(id, { signal });
@@ -98,7 +98,7 @@ export class AzureStore implements BlobStore {
       return new Uint8Array(0);
     }
     return await this.#container.run({ what: `get ${id}`, needs: "read" }, signal, (watch) =>
-      download(this.#container.blob(id), range, watch),
+      download(this.#container.blob(id), { range, into, watch }),
     );
   }
 

@@ -30,6 +30,8 @@ export interface Upload extends Call {
 
 export interface Download extends Call {
   readonly range: { readonly offset: number; readonly length: number } | undefined;
+  /** See {@link Exchange}. */
+  readonly into?: Uint8Array | undefined;
   /** Of the newest generation, if left out. */
   readonly generation?: string;
 }
@@ -59,10 +61,14 @@ export class Bucket implements Disposable {
   }
 
   /** Throws `blob-not-found`; `range-invalid` when the object ends before the range does. */
-  async download(object: string, { range, generation, ...call }: Download): Promise<Uint8Array> {
+  async download(
+    object: string,
+    { range, into, generation, ...call }: Download,
+  ): Promise<Uint8Array> {
     const answer = await this.#call(call, {
       method: "GET",
       path: this.#objectPath(object, { alt: "media", generation }),
+      into,
       headers:
         range === undefined
           ? {}

@@ -50,7 +50,7 @@ export async function openPointInTimeStore(
   return {
     label,
     features: new Set(),
-    async get(id, { range, signal } = {}) {
+    async get(id, { range, into, signal } = {}) {
       const call = { what: `get ${id}`, signal };
       const { size, generation } = await find(id, call);
       const { offset, length } = resolveRange(id, size, range);
@@ -59,6 +59,7 @@ export async function openPointInTimeStore(
         : await bucket.download(prefix + id, {
             ...call,
             generation,
+            into,
             range: range && { offset, length },
           });
     },

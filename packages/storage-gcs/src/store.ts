@@ -115,13 +115,14 @@ export class GcsStore implements BlobStore {
     this.#storageClasses = storageClasses;
   }
 
-  async get(id: BlobId, { range, signal }: GetOptions = {}): Promise<Uint8Array> {
+  async get(id: BlobId, { range, into, signal }: GetOptions = {}): Promise<Uint8Array> {
     resolveRange(id, Number.MAX_SAFE_INTEGER, range); // is it a range at all?
     if (range?.length === 0) {
       resolveRange(id, (await this.stat(id, { signal })).size, range);
       return new Uint8Array(0);
     }
-    return await this.#bucket.download(this.#prefix + id, { what: `get ${id}`, range, signal });
+    const what = `get ${id}`;
+    return await this.#bucket.download(this.#prefix + id, { what, range, into, signal });
   }
 
   async put(id: BlobId, parts: readonly Uint8Array[], options: PutOptions = {}): Promise<BlobInfo> {

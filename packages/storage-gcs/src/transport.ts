@@ -2,7 +2,7 @@ import { once } from "node:events";
 import * as http from "node:http";
 import * as https from "node:https";
 import { Readable } from "node:stream";
-import { type Environment, onAbort, VarveError } from "@varve/core/blob";
+import { Collector, type Environment, onAbort, VarveError } from "@varve/core/blob";
 import type { Authorizer } from "./credentials.ts";
 import { connectionError } from "./errors.ts";
 
@@ -20,6 +20,8 @@ export interface Exchange {
   readonly headers?: Readonly<Record<string, string>>;
   /** Sent one after the other. */
   readonly body?: readonly Uint8Array[];
+  /** Memory for the body of the answer, if that is long enough for it. */
+  readonly into?: Uint8Array | undefined;
   readonly signal: AbortSignal | undefined;
 }
 
@@ -40,8 +42,6 @@ export interface TransportOptions {
 // Below this pace a transfer counts as stalled, so that a slow drip ends too.
 const MIN_BYTES_PER_SECOND = 4096;
 const WRITE_SIZE = 65_536;
-// A length that is told is believed up to here; beyond, memory is taken as bytes come.
-const MAX_ANNOUNCED_SIZE = 67_108_864;
 
 export class Transport implements Disposable {
   readonly #options: TransportOptions;
@@ -87,7 +87,7 @@ export class Transport implements Disposable {
   }
 
   async #exchange(
-    { method, path, headers, body }: Exchange,
+    { method, path, headers, body, into }: Exchange,
     credentials: Readonly<Record<string, string>>,
     watch: Watch,
   ): Promise<Answer> {
@@ -109,7 +109,8 @@ export class Transport implements Disposable {
       Readable.from(slices(body ?? [], watch)).pipe(request);
       const [response] = (await once(request, "response")) as [http.IncomingMessage]; // what the event carries
       const { statusCode: status = 0, headers: answered } = response;
-      return { status, headers: answered, body: await readBody(response, watch) };
+      const bytes = await readBody(response, { into, watch });
+      return { status, headers: answered, body: bytes };
     } finally {
       if (!request.writableFinished) {
         request.destroy();
@@ -132,22 +133,18 @@ function* slices(body: readonly Uint8Array[], watch: Watch): Generator<Uint8Arra
   }
 }
 
-async function readBody(response: http.IncomingMessage, watch: Watch): Promise<Uint8Array> {
-  const announced = Number(response.headers["content-length"] ?? 0);
-  let bytes = new Uint8Array(announced <= MAX_ANNOUNCED_SIZE ? announced : 0);
-  let size = 0;
+async function readBody(
+  response: http.IncomingMessage,
+  { into, watch }: Pick<Exchange, "into"> & { readonly watch: Watch },
+): Promise<Uint8Array> {
+  const announced = Number(response.headers["content-length"]);
+  const length = Number.isSafeInteger(announced) ? announced : undefined;
+  const collector = new Collector({ what: "answer", length, into });
   for await (const chunk of response as AsyncIterable<Uint8Array>) {
-    // no encoding is set, so bytes
-    if (size + chunk.length > bytes.length) {
-      const larger = new Uint8Array(2 * (size + chunk.length));
-      larger.set(bytes.subarray(0, size));
-      bytes = larger;
-    }
-    bytes.set(chunk, size);
-    size += chunk.length;
+    collector.add(chunk); // no encoding is set, so bytes
     watch.movedBytes += chunk.length;
   }
-  return size === bytes.length ? bytes : bytes.slice(0, size);
+  return collector.bytes();
 }
 
 /** Stops an exchange when its signal says so, or when it moved too little for the idle time. */

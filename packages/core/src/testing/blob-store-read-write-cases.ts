@@ -72,6 +72,10 @@ export const READ_WRITE_CASES: readonly StoreCheck[] = [
       const range = { offset: 2_999_000, length: 4_000_000 };
       const part = bytes.subarray(2_999_000, 6_999_000);
       checkBytes(await store.get(id(LONG), { range }), part, "get of a range");
+      for (const into of memories(part.length)) {
+        const what = `get of a range with memory of ${into.length} bytes`;
+        checkBytes(await store.get(id(LONG), { range, into }), part, what);
+      }
     },
   },
   {
@@ -213,4 +217,12 @@ async function checkIsByte(
   } else {
     checkBytes(await store.get(id), Uint8Array.of(byte), `get ${id}`);
   }
+}
+
+/** Too short, just long enough, and shared memory where the host has it. */
+function memories(length: number): Uint8Array[] {
+  const own = [new Uint8Array(length - 1), new Uint8Array(length)];
+  return typeof SharedArrayBuffer === "undefined"
+    ? own
+    : [...own, new Uint8Array(new SharedArrayBuffer(length + 3), 3)];
 }
