@@ -166,6 +166,9 @@ export class TreeUpload {
         return;
       }
     }
+    if (known !== undefined && live?.count === 0) {
+      return; // its directories were visited, and there is nothing else that its record could tell
+    }
     const { previous, isKept = new Uint8Array(live?.places.length ?? 0) } =
       await this.#loadPrevious(directory, { listing, live }, previousIds);
     if (live !== undefined && known !== undefined) {
