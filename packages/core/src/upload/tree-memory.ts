@@ -26,7 +26,7 @@ export class TreeMemory {
   ) {
     this.#repository = repository;
     this.#earlier = earlier;
-    this.save = () => put(this.#now.encode());
+    this.save = async () => put(this.#now.encode());
   }
 
   /** Nothing where nothing is kept on this machine. */

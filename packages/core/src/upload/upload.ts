@@ -72,6 +72,9 @@ async function uploadInSession(
   );
   session.enterPhase("saving");
   let snapshot = draft.make(root, session.stopReason);
+  if (session.stopReason === undefined && memory !== undefined) {
+    session.track(memory.save()); // beside the commit: if that fails, what is remembered is of no snapshot, and as good as none
+  }
   const saved = !(
     policy.effective.retention?.ignoreIdenticalSnapshots === true && isIdentical(snapshot, previous)
   );
@@ -79,9 +82,6 @@ async function uploadInSession(
     snapshot = await commit(session, snapshot, policy);
   } else {
     await repository.flush({ signal });
-  }
-  if (session.stopReason === undefined) {
-    await memory?.save();
   }
   session.enterPhase("done");
   return {
