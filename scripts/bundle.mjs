@@ -28,9 +28,12 @@ const CORE_INSIDE = {
       sideEffects: false,
     }));
     bundler.onResolve({ filter: /^\.\/program\.js$/ }, ({ path }) => ({ path, external: true }));
-    // Where core starts threads from, and finds its dependencies.
+    // Core's dependencies are found from its own package, and so is the thread that no CommonJS file can be made of.
     bundler.onLoad({ filter: /[\\/]core[\\/]dist[\\/].*\.js$/ }, ({ path }) => ({
-      contents: readFileSync(path, "utf8").replaceAll("import.meta.url", "coreUrl"),
+      contents: readFileSync(path, "utf8").replaceAll(
+        /(createRequire\(|"\.\/worker-entry\.js", )import\.meta\.url/g,
+        "$1coreUrl",
+      ),
     }));
   },
 };
@@ -44,6 +47,11 @@ const OPTIONS = /** @type {const} */ ({
   logLevel: "warning",
   legalComments: "inline",
 });
+
+const SMALL_THREADS = {
+  "local-list-worker": `${core}source/local-list-worker.js`,
+  "local-writer-entry": `${core}restore/local-writer-entry.js`,
+};
 
 /** Writes `packages/core/dist/bundle` and `packages/cli/dist`, in a fifth of a second. Under this name tests call it before they run programs. */
 export async function setup() {
@@ -61,9 +69,8 @@ export async function setup() {
       blob: `${core}blob/index.js`,
       format: `${core}format/index.js`,
       testing: `${core}testing/index.js`,
-      "local-list-worker": `${core}source/local-list-worker.js`,
       "worker-entry": `${core}pipeline/worker-entry.js`,
-      "local-writer-entry": `${core}restore/local-writer-entry.js`,
+      ...SMALL_THREADS,
     },
     outdir: `${core}bundle`,
   });
@@ -75,7 +82,11 @@ export async function setup() {
     minifyWhitespace: true,
     minifySyntax: true,
     lineLimit: 200,
-    entryPoints: { main: `${cli}modules/main.js`, program: `${cli}modules/program.js` },
+    entryPoints: {
+      main: `${cli}modules/main.js`,
+      program: `${cli}modules/program.js`,
+      ...SMALL_THREADS,
+    },
     outdir: cli,
     define: { "import.meta.url": "ownUrl" },
     banner: {
