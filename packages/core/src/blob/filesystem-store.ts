@@ -5,7 +5,7 @@ import { type CallOptions, type Environment, systemEnvironment } from "../base/e
 import { type ErrorCode, VarveError } from "../base/errors.ts";
 import { fileSystemError, systemErrorName } from "./filesystem-errors.ts";
 import { blobInfo, walkBlobs } from "./filesystem-list.ts";
-import { AtomicWriter, syncDirectory } from "./filesystem-write.ts";
+import { AtomicWriter, type FileDraft, syncDirectory, writeAll } from "./filesystem-write.ts";
 import { resolveRange } from "./range.ts";
 import {
   blobPath,
@@ -15,7 +15,15 @@ import {
   type Sharding,
   SHARDING_FILE,
 } from "./sharding.ts";
-import type { BlobId, BlobInfo, BlobStore, GetOptions, PutOptions, StoreFeature } from "./store.ts";
+import type {
+  BlobDraft,
+  BlobId,
+  BlobInfo,
+  BlobStore,
+  GetOptions,
+  PutOptions,
+  StoreFeature,
+} from "./store.ts";
 
 /**
  * Blobs as files below one directory, laid out as Kopia's filesystem provider does (spec §1.4), so that both can work
@@ -136,6 +144,19 @@ class FileSystemStore implements BlobStore {
     }
   }
 
+  async draft(id: BlobId, { signal }: CallOptions = {}): Promise<BlobDraft> {
+    const writer = this.#requireWriter(`put ${id}`);
+    signal?.throwIfAborted();
+    const failure = (error: unknown): unknown => fileSystemError(error, `put ${id}`, STORE_IS_GONE);
+    try {
+      await this.#storeSharding(writer);
+      const draft = await writer.draft(this.#fileOf(id));
+      return draftOf(draft, { id, failure });
+    } catch (error) {
+      throw failure(error);
+    }
+  }
+
   async stat(id: BlobId, { signal }: CallOptions = {}): Promise<BlobInfo> {
     signal?.throwIfAborted();
     try {
@@ -218,6 +239,35 @@ class FileSystemStore implements BlobStore {
       throw error;
     }
   }
+}
+
+function draftOf(
+  draft: FileDraft,
+  { id, failure }: { id: BlobId; failure: (error: unknown) => unknown },
+): BlobDraft {
+  return {
+    descriptor: draft.handle.fd,
+    async read({ offset, length }) {
+      try {
+        return await readExactly(draft.handle, offset, new Uint8Array(length));
+      } catch (error) {
+        throw failure(error);
+      }
+    },
+    async publish(pieces, { signal } = {}) {
+      try {
+        const stats = await draft.publish({ ifAbsent: false, signal }, async (handle) => {
+          for (const { offset, bytes } of pieces) {
+            await writeAll(handle, [bytes], offset);
+          }
+        });
+        return blobInfo(id, stats);
+      } catch (error) {
+        throw failure(error);
+      }
+    },
+    discard: () => draft.discard(),
+  };
 }
 
 async function storeSharding(

@@ -39,38 +39,23 @@ export class AtomicWriter {
     parts: Parts,
     options: { ifAbsent: boolean; mtimeMs?: number | undefined; signal?: AbortSignal | undefined },
   ): Promise<Stats> {
-    const temporary = `${file}.tmp.${toHex(this.#options.environment.randomBytes(8))}`;
-    try {
-      const stats = await this.#writeTemporary(temporary, parts, options.mtimeMs);
-      options.signal?.throwIfAborted();
-      await (options.ifAbsent ? linkOnly(temporary, file) : rename(temporary, file));
-      await syncDirectory(dirname(file));
-      await this.#making.get(dirname(file));
-      return stats;
-    } catch (error) {
-      await unlink(temporary).catch(() => {}); // what failed first is what matters
-      throw error;
-    }
+    const draft = await this.draft(file);
+    return await draft.publish(options, async (handle) => {
+      if (Symbol.asyncIterator in parts) {
+        for await (const part of parts) {
+          await writeAll(handle, [part]);
+        }
+      } else {
+        await writeAll(handle, parts);
+      }
+    });
   }
 
-  async #writeTemporary(
-    temporary: string,
-    parts: Parts,
-    mtimeMs: number | undefined,
-  ): Promise<Stats> {
-    await using handle = await this.#create(temporary);
-    if (Symbol.asyncIterator in parts) {
-      for await (const part of parts) {
-        await writeAll(handle, [part]);
-      }
-    } else {
-      await writeAll(handle, parts);
-    }
-    if (mtimeMs !== undefined) {
-      await handle.utimes(mtimeMs / 1000, mtimeMs / 1000);
-    }
-    await handle.sync();
-    return await handle.stat();
+  /** A new temporary file, which is the caller's to publish or to discard. Throws operating system errors. */
+  async draft(file: string): Promise<FileDraft> {
+    const temporary = `${file}.tmp.${toHex(this.#options.environment.randomBytes(8))}`;
+    const handle = await this.#create(temporary);
+    return new FileDraft({ handle, temporary, file }, () => this.#making.get(dirname(file)));
   }
 
   async #create(path: string): Promise<FileHandle> {
@@ -93,6 +78,57 @@ export class AtomicWriter {
       );
     this.#making.set(directory, making);
     return making;
+  }
+}
+
+/** A file that has not got its name yet. */
+export class FileDraft {
+  readonly handle: FileHandle;
+  readonly #temporary: string;
+  readonly #file: string;
+  readonly #directoryMade: () => Promise<void> | undefined;
+
+  constructor(
+    paths: { handle: FileHandle; temporary: string; file: string },
+    directoryMade: () => Promise<void> | undefined,
+  ) {
+    this.handle = paths.handle;
+    this.#temporary = paths.temporary;
+    this.#file = paths.file;
+    this.#directoryMade = directoryMade;
+  }
+
+  /** Writes what `write` writes, and gives the file its name; discards it when it throws. */
+  async publish(
+    options: { ifAbsent: boolean; mtimeMs?: number | undefined; signal?: AbortSignal | undefined },
+    write: (handle: FileHandle) => Promise<void>,
+  ): Promise<Stats> {
+    const { ifAbsent, mtimeMs, signal } = options;
+    try {
+      await write(this.handle);
+      if (mtimeMs !== undefined) {
+        await this.handle.utimes(mtimeMs / 1000, mtimeMs / 1000);
+      }
+      await this.handle.sync();
+      const stats = await this.handle.stat();
+      await this.handle.close();
+      signal?.throwIfAborted();
+      await (ifAbsent
+        ? linkOnly(this.#temporary, this.#file)
+        : rename(this.#temporary, this.#file));
+      await syncDirectory(dirname(this.#file));
+      await this.#directoryMade();
+      return stats;
+    } catch (error) {
+      await this.discard();
+      throw error;
+    }
+  }
+
+  /** Never throws: what failed before is what matters. */
+  async discard(): Promise<void> {
+    await this.handle.close().catch(() => {});
+    await unlink(this.#temporary).catch(() => {});
   }
 }
 
@@ -122,12 +158,19 @@ async function makeDirectories(root: string, directory: string, mode: number): P
   }
 }
 
-async function writeAll(handle: FileHandle, parts: readonly Uint8Array[]): Promise<void> {
+/** From `position`; left out: where the file stands. */
+export async function writeAll(
+  handle: FileHandle,
+  parts: readonly Uint8Array[],
+  position?: number,
+): Promise<void> {
+  let at = position;
   for (const slice of slices(parts)) {
     let rest = slice;
     while (rest.length > 0) {
-      let { bytesWritten } = await handle.writev(rest);
+      let { bytesWritten } = await handle.writev(rest, at);
       assert(bytesWritten > 0, "writev makes progress");
+      at = at === undefined ? undefined : at + bytesWritten;
       const firstUnfinished = rest.findIndex((part) => {
         const isUnfinished = bytesWritten < part.length;
         bytesWritten -= isUnfinished ? 0 : part.length;

@@ -68,6 +68,10 @@ export function limitStore(
   return {
     ...passThrough(store),
     setLimits,
+    get draft() {
+      const isFree = requests.writes.isUnlimited && bytes.up.isUnlimited;
+      return isFree && slots.writes === undefined ? store.draft?.bind(store) : undefined;
+    },
     get: (id, call) =>
       read(call, async () => {
         await bytes.down.take(call?.range?.length ?? 0, call);

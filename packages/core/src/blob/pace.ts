@@ -21,6 +21,10 @@ export class Pace {
     this.#perSecond = perSecond;
   }
 
+  get isUnlimited(): boolean {
+    return this.#perSecond === undefined;
+  }
+
   /** `undefined` for no limit; those who wait already wait on at the new rate. */
   setRate(perSecond: number | undefined): void {
     this.#perSecond = perSecond;

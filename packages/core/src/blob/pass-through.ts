@@ -1,6 +1,6 @@
 import type { BlobStore } from "./store.ts";
 
-/** A store that hands every call to `store`: what wrappers spread and then override. */
+/** A store that hands every call to `store`: what wrappers spread and then override. Not `draft`, which would pass by their `put`. */
 export function passThrough(store: BlobStore): BlobStore {
   return {
     label: store.label,

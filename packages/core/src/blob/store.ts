@@ -59,6 +59,26 @@ export interface PutOptions extends CallOptions {
   readonly exactTime?: boolean | undefined;
 }
 
+/**
+ * A blob that is written piece by piece, at any place, before it is there. What has neither been published nor discarded when the
+ * process ends is a temporary file that nobody reads.
+ */
+export interface BlobDraft {
+  /** Of an open file: any thread of this process may write to it, where nobody else does, until it is published or discarded. */
+  readonly descriptor: number;
+  /** What was written there. */
+  read(range: { readonly offset: number; readonly length: number }): Promise<Uint8Array>;
+  /** Writes the missing `pieces`, then stores the blob as `put` does: it is whole and durable when this resolves; discarded when it throws. */
+  publish(pieces: readonly DraftPiece[], options?: CallOptions): Promise<BlobInfo>;
+  /** Nothing of it is left. Harmless after either. */
+  discard(): Promise<void>;
+}
+
+export interface DraftPiece {
+  readonly offset: number;
+  readonly bytes: Uint8Array;
+}
+
 /** Every method may also throw `access-denied`, `storage-failed`, `storage-full` and the signal's reason. */
 export interface BlobStore extends AsyncDisposable {
   /** For people; no secrets. */
@@ -74,6 +94,11 @@ export interface BlobStore extends AsyncDisposable {
   get(id: BlobId, options?: GetOptions): Promise<Uint8Array>;
   /** Stores the concatenation of `parts`, replacing an existing blob; the parts, which may lie in shared memory, are not changed and not kept. Durable when it resolves. Throws `read-only`. */
   put(id: BlobId, parts: readonly Uint8Array[], options?: PutOptions): Promise<BlobInfo>;
+  /**
+   * Begins a blob that threads write themselves; left out where a blob is put as a whole. For the one who holds the store: what a
+   * wrapper must see of each put, it can only see by leaving this out. Throws as `put` does.
+   */
+  draft?: ((id: BlobId, options?: CallOptions) => Promise<BlobDraft>) | undefined;
   /** Throws `blob-not-found`. */
   stat(id: BlobId, options?: CallOptions): Promise<BlobInfo>;
   /** Every blob whose id starts with `prefix` (`""` for all), each once, in any order. Foreign names are left out. */

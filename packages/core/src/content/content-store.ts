@@ -5,7 +5,8 @@ import type { OpenOptions } from "../crypto/crypto.ts";
 import type { ContentId, ContentPrefix } from "../index/content-id.ts";
 import type { ContentIndex, LostContents } from "../index/content-index.ts";
 import type { ContentInfo } from "../index/content-info.ts";
-import type { SealedBatch } from "./sealed-batch.ts";
+import type { BatchPlace } from "./drafted-pack.ts";
+import type { BatchLayout, SealedBatch } from "./sealed-batch.ts";
 
 /** A content that is ready for a pack: compressed, encrypted and error-corrected as the repository asks. */
 export interface SealedContent {
@@ -60,6 +61,14 @@ export interface ContentStore {
    * session is lost, and no index will name any of it.
    */
   append(batch: SealedBatch, options?: CallOptions): Promise<void>;
+  /**
+   * What `append` does, for a batch whose bytes the caller will write to storage itself: resolves with the place, or throws what `append` throws.
+   * The contents count as stored, as those of `append` do, so a place must be filled or given up, and then {@link room} waited for.
+   * Nothing where storage takes only whole blobs. Only for contents without a prefix.
+   */
+  readonly place: ((layout: BatchLayout) => Promise<BatchPlace>) | undefined;
+  /** Resolves when there is room (backpressure). Throws what `append` throws. */
+  room(options?: CallOptions): Promise<void>;
   /**
    * Gives claims back that will not be appended. Harmless when nobody else was told that they are on their way; else the
    * session is lost: later calls throw `cause`.

@@ -36,6 +36,7 @@ import type {
   RewriteFailure,
   RewriteOptions,
 } from "./content-store.ts";
+import type { EntryOptions } from "./pack-layout.ts";
 import { PackWriter, type WriteSession } from "./pack-writer.ts";
 import { Relocator } from "./relocator.ts";
 import { type PlainContent, roomFor, sealContents } from "./seal-content.ts";
@@ -154,6 +155,23 @@ class PackContentStore implements OpenContentStore {
     await this.#writer.room({ signal });
   }
 
+  get place(): ContentStore["place"] {
+    if (!this.#writer.hasPlaces) {
+      return undefined;
+    }
+    return (layout) => {
+      this.#requireWritable();
+      this.#writer.throwIfFailed();
+      const { place } = this.#settle((options) => this.#writer.place(layout, options));
+      this.#writer.startFullPacks();
+      return place;
+    };
+  }
+
+  async room(options: CallOptions = {}): Promise<void> {
+    await this.#writer.room(options);
+  }
+
   abandon(ids: readonly ContentId[], cause: unknown): void {
     for (const id of ids) {
       if (!this.#claims.abandon(id)) {
@@ -185,7 +203,7 @@ class PackContentStore implements OpenContentStore {
     if (info === undefined) {
       throw new VarveError("content-not-found", `content ${id} is in no index`);
     }
-    const inFlight = this.#writer.inFlight(info);
+    const inFlight = await this.#writer.inFlight(info);
     if (inFlight !== undefined) {
       return this.#reader.decode(info, inFlight);
     }
@@ -368,20 +386,28 @@ class PackContentStore implements OpenContentStore {
   }
 
   #add(batch: SealedBatch): void {
+    this.#settle((options) => ({ entries: this.#writer.add(batch, options) }));
+  }
+
+  /** The contents that `add` puts into an open pack are claimed by nobody any longer. */
+  #settle<T extends { readonly entries: readonly ContentInfo[] }>(
+    add: (options: EntryOptions) => T,
+  ): T {
     const nowSeconds = this.#nowSeconds();
     try {
-      const timestampOf = (id: ContentId): number => this.#timestampFor(id, nowSeconds);
-      for (const entry of this.#writer.add(batch, { timestampOf })) {
+      const added = add({ timestampOf: (id) => this.#timestampFor(id, nowSeconds) });
+      for (const entry of added.entries) {
         this.#index.addEntry(entry);
         this.#claims.settle(entry.id);
+        this.#newContents += 1;
         this.#newOriginalBytes += entry.originalLength;
+        this.#newPackedBytes += entry.packedLength;
       }
+      return added;
     } catch (error) {
       this.#writer.fail(error); // a claim that is neither settled nor given back would hold up every flush
       throw error;
     }
-    this.#newContents += batch.ids.length;
-    this.#newPackedBytes += batch.bytes.length;
   }
 
   #seal(content: PlainContent): SealedBatch {

@@ -10,8 +10,10 @@ import type { Sealer } from "../format/sealer.ts";
 import type { ContentId } from "../index/content-id.ts";
 import { type ContentIndex, createContentIndex } from "../index/content-index.ts";
 import type { ContentInfo } from "../index/content-info.ts";
-import { PackBuilder, type PackKind, packKindOf } from "./pack-builder.ts";
-import type { SealedBatch } from "./sealed-batch.ts";
+import { type BatchPlace, DraftedPack } from "./drafted-pack.ts";
+import { PackBuilder } from "./pack-builder.ts";
+import { type EntryOptions, type PackKind, packKindOf } from "./pack-layout.ts";
+import type { BatchLayout, SealedBatch } from "./sealed-batch.ts";
 import { newSessionId, putSessionMarker, type SessionOwner } from "./session.ts";
 
 /**
@@ -21,6 +23,8 @@ import { newSessionId, putSessionMarker, type SessionOwner } from "./session.ts"
 export interface WriteSession {
   readonly id: string;
   readonly open: Map<PackKind, PackBuilder>;
+  /** The open one of data that threads write themselves. */
+  drafted: DraftedPack | undefined;
   readonly uploads: Set<Promise<void>>;
   /** Entries whose packs are stored, and tombstones: what the commit will write. */
   readonly index: ContentIndex;
@@ -58,7 +62,9 @@ export class PackWriter {
   readonly #slots: Semaphore;
   readonly #stop = new AbortController();
   /** Open, or on their way. */
-  readonly #unstored = new Map<BlobId, PackBuilder>();
+  readonly #unstored = new Map<BlobId, PackBuilder | DraftedPack>();
+  /** Of the store when it was first asked for: who works with places goes on with them, even if limits were set meanwhile. */
+  #draft: BlobStore["draft"];
   #session: WriteSession | undefined;
   #closedPacks = 0;
   #failure: { readonly error: unknown } | undefined;
@@ -70,20 +76,12 @@ export class PackWriter {
   }
 
   /** Puts a batch into an open pack, whatever its length, and keeps it; gives the entries of its contents. */
-  add(
-    batch: SealedBatch,
-    options: { timestampOf: (id: ContentId) => number; deleted?: boolean },
-  ): readonly ContentInfo[] {
-    const [first] = batch.ids;
-    if (first === undefined) {
+  add(batch: SealedBatch, options: EntryOptions): readonly ContentInfo[] {
+    if (batch.ids.length === 0) {
       return [];
     }
     const session = this.#currentSession();
-    const kind = packKindOf(first);
-    assert(
-      batch.ids.every((id) => packKindOf(id) === kind),
-      "the contents of a batch go to one pack",
-    );
+    const kind = kindOf(batch);
     let pack = session.open.get(kind);
     if (pack === undefined) {
       pack = new PackBuilder({ kind, sessionId: session.id, ...this.#options });
@@ -93,14 +91,49 @@ export class PackWriter {
     return pack.add(batch, options);
   }
 
+  /** Threads may write data to storage themselves: {@link place}. */
+  get hasPlaces(): boolean {
+    return this.#options.store.draft !== undefined;
+  }
+
+  /**
+   * Puts a batch of data into an open pack, whatever its length, before its bytes are there: the place is where they are to be written. A place
+   * that is lost ends the writer.
+   */
+  place(
+    batch: BatchLayout,
+    options: EntryOptions,
+  ): { readonly entries: readonly ContentInfo[]; readonly place: Promise<BatchPlace> } {
+    assert(kindOf(batch) === "p", "only data is written by threads");
+    this.#draft ??= this.#options.store.draft;
+    const draft = this.#draft;
+    assert(draft !== undefined, "who asks for a place has seen that there are some");
+    const session = this.#currentSession();
+    if (session.drafted === undefined) {
+      const pack = new DraftedPack({ kind: "p", sessionId: session.id, ...this.#options }, draft);
+      session.drafted = pack;
+      this.#unstored.set(pack.id, pack);
+    }
+    return session.drafted.add(batch, { ...options, lost: (cause) => this.fail(cause) });
+  }
+
   /** For a content that is in storage already. */
   addEntry(entry: ContentInfo): void {
     this.#currentSession().index.addEntry(entry);
   }
 
   /** The sealed bytes of a content whose pack is not in storage yet. To be used at once, or copied. */
-  inFlight(info: ContentInfo): Uint8Array | undefined {
-    return this.#unstored.get(info.packBlobId)?.sealedAt(info);
+  async inFlight(info: ContentInfo): Promise<Uint8Array | undefined> {
+    const { packBlobId } = info;
+    const pack = this.#unstored.get(packBlobId);
+    try {
+      return await pack?.sealedAt(info);
+    } catch (error) {
+      if (this.#unstored.has(packBlobId)) {
+        throw error;
+      }
+      return undefined; // it has been stored meanwhile
+    }
   }
 
   /** Packs that entries may name already though they are not in storage. */
@@ -120,6 +153,10 @@ export class PackWriter {
         this.#start(session, pack);
       }
     }
+    if (session.drafted !== undefined && session.drafted.length >= this.#maxPackSize) {
+      this.#start(session, session.drafted);
+      session.drafted = undefined;
+    }
   }
 
   /** Waits while as many packs are closed as may be on their way: the only thing that slows a producer down. */
@@ -137,10 +174,11 @@ export class PackWriter {
     const session = this.#session;
     if (session !== undefined) {
       this.#session = undefined;
-      for (const pack of session.open.values()) {
+      for (const pack of openPacks(session)) {
         this.#start(session, pack);
       }
       session.open.clear();
+      session.drafted = undefined;
     }
     return session;
   }
@@ -170,6 +208,9 @@ export class PackWriter {
     this.#stop.abort(new VarveError("invalid-argument", "the repository was closed meanwhile"));
     const sessions = this.#session === undefined ? session : [...session, this.#session];
     await Promise.all(sessions.flatMap(({ uploads }) => [...uploads]));
+    for (const pack of this.#unstored.values()) {
+      await (pack instanceof DraftedPack ? pack.discard() : undefined);
+    }
     this.#unstored.clear();
   }
 
@@ -177,6 +218,7 @@ export class PackWriter {
     this.#session ??= {
       id: newSessionId(this.#options.environment),
       open: new Map(),
+      drafted: undefined,
       uploads: new Set(),
       index: createContentIndex(),
       marker: undefined,
@@ -184,7 +226,7 @@ export class PackWriter {
     return this.#session;
   }
 
-  #start(session: WriteSession, pack: PackBuilder): void {
+  #start(session: WriteSession, pack: PackBuilder | DraftedPack): void {
     this.#closedPacks++;
     const upload: Promise<void> = this.#upload(session, pack)
       .catch((error: unknown) => this.fail(error))
@@ -195,25 +237,36 @@ export class PackWriter {
     session.uploads.add(upload);
   }
 
-  async #upload(session: WriteSession, pack: PackBuilder): Promise<void> {
-    const { store, sealer, cache } = this.#options;
+  async #upload(session: WriteSession, pack: PackBuilder | DraftedPack): Promise<void> {
     await this.#slots.acquire(1);
     try {
+      await (pack instanceof DraftedPack ? pack.whole() : undefined);
       this.throwIfFailed();
       session.marker ??= this.#putMarker(session);
       await session.marker;
-      const { id, parts, index } = pack.finish(sealer);
-      await store.put(id, parts, { signal: this.#stop.signal });
-      if (id.startsWith("q")) {
-        await cache?.put(id, parts);
-      }
-      this.count(totalLength(parts));
+      const { size, index } = await this.#store(pack);
+      this.count(size);
       session.index.addFile(index);
-      this.#unstored.delete(id);
-      pack.release();
+      this.#unstored.delete(pack.id);
     } finally {
       this.#slots.release(1);
     }
+  }
+
+  /** Gives its length and its index file. */
+  async #store(pack: PackBuilder | DraftedPack): Promise<{ size: number; index: Uint8Array }> {
+    const { store, sealer, cache } = this.#options;
+    const { signal } = this.#stop;
+    if (pack instanceof DraftedPack) {
+      return await pack.publish(sealer, { signal });
+    }
+    const { id, parts, index } = pack.finish(sealer);
+    await store.put(id, parts, { signal });
+    if (id.startsWith("q")) {
+      await cache?.put(id, parts);
+    }
+    pack.release();
+    return { size: totalLength(parts), index };
   }
 
   async #putMarker(session: WriteSession): Promise<BlobId> {
@@ -230,4 +283,17 @@ export class PackWriter {
     this.uploadedBlobs++;
     this.uploadedBytes += bytes;
   }
+}
+
+function* openPacks({ open, drafted }: WriteSession): Generator<PackBuilder | DraftedPack> {
+  yield* open.values();
+  if (drafted !== undefined) {
+    yield drafted;
+  }
+}
+
+function kindOf({ ids }: BatchLayout): PackKind {
+  const [kind, ...others] = new Set(ids.map(packKindOf));
+  assert(kind !== undefined && others.length === 0, "the contents of a batch go to one pack");
+  return kind;
 }

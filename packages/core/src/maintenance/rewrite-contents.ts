@@ -6,7 +6,7 @@ import { NO_USAGE, type Usage } from "../blob/meter.ts";
 import type { BlobId } from "../blob/store.ts";
 import { type PackRange, planRanges } from "../content/bulk-reader.ts";
 import type { RewriteFailure } from "../content/content-store.ts";
-import { packKindOf, type PackKind } from "../content/pack-builder.ts";
+import { packKindOf, type PackKind } from "../content/pack-layout.ts";
 import type { ContentInfo } from "../index/content-info.ts";
 import type { Repository } from "../repository/repository.ts";
 import { byPack } from "../verify/packs.ts";

@@ -3,7 +3,7 @@ import type { CallOptions, Environment } from "../base/environment.ts";
 import type { MemoryPlan } from "../base/memory-plan.ts";
 import { assert } from "../base/errors.ts";
 import type { ContentOpener } from "../content/bulk-reader.ts";
-import type { SealedBatch } from "../content/sealed-batch.ts";
+import type { BatchLayout, SealedBatch } from "../content/sealed-batch.ts";
 import type { ContentId } from "../index/content-id.ts";
 import type { ContentSink, Executor, FileJob, FileResult, RunOptions } from "./executor.ts";
 import type { ExecutorParameters } from "./executor-parameters.ts";
@@ -98,14 +98,33 @@ class JobClaims implements ContentSink {
   }
 
   append(batch: SealedBatch, options?: CallOptions): Promise<void> {
-    for (const id of batch.ids) {
-      this.#open.delete(id);
-    }
+    this.#close(batch);
     return this.#sink.append(batch, options);
+  }
+
+  get place(): ContentSink["place"] {
+    const { place } = this.#sink;
+    return (
+      place &&
+      ((layout) => {
+        this.#close(layout);
+        return place(layout);
+      })
+    );
+  }
+
+  async room(options?: CallOptions): Promise<void> {
+    await this.#sink.room?.(options);
   }
 
   abandon(ids: readonly ContentId[], cause: unknown): void {
     this.#sink.abandon(ids, cause);
+  }
+
+  #close({ ids }: BatchLayout): void {
+    for (const id of ids) {
+      this.#open.delete(id);
+    }
   }
 
   abandonOpen(cause: unknown): void {

@@ -3,6 +3,7 @@ import { openCodecs } from "../compression/registry.ts";
 import type { RandomBytes } from "../crypto/crypto.ts";
 import { openCrypto } from "../crypto/registry.ts";
 import type { RepositoryFormat } from "../format/format.ts";
+import { SealBuffer } from "../content/seal-content.ts";
 import { createSealer } from "../format/sealer.ts";
 import { createSplitter } from "../splitter/registry.ts";
 import type { Splitter } from "../splitter/splitter.ts";
@@ -35,7 +36,8 @@ export async function openJobTools(
     return known;
   };
   const { indexVersion } = parameters;
-  return { sealer, codecs, splitter, indexVersion, openFile: options.openFile };
+  const { openFile } = options;
+  return { sealer, codecs, splitter, indexVersion, openFile, sealed: new SealBuffer() };
 }
 
 const RANDOM_POOL_BYTES = 4096;

@@ -1,7 +1,8 @@
 import type { ErrorCode } from "../base/errors.ts";
 import type { CallOptions } from "../base/environment.ts";
 import type { ContentOpener } from "../content/bulk-reader.ts";
-import type { SealedBatch } from "../content/sealed-batch.ts";
+import type { BatchPlace } from "../content/drafted-pack.ts";
+import type { BatchLayout, SealedBatch } from "../content/sealed-batch.ts";
 import type { ContentId } from "../index/content-id.ts";
 
 /** One regular file, or a section of one, to be read and stored. */
@@ -41,6 +42,10 @@ export interface FileResult {
 export interface ContentSink {
   claim(ids: readonly ContentId[]): boolean[];
   append(batch: SealedBatch, options?: CallOptions): Promise<void>;
+  /** For threads that write what they have sealed; see `ContentStore.place`. Left out where they hand it over. */
+  readonly place?: ((layout: BatchLayout) => Promise<BatchPlace>) | undefined;
+  /** Resolves when there is room for more; with `place`. */
+  room?(options?: CallOptions): Promise<void>;
   /** Gives back what a lost job has claimed and not appended. */
   abandon(ids: readonly ContentId[], cause: unknown): void;
 }

@@ -3,8 +3,15 @@ import type { CallOptions } from "../base/environment.ts";
 import { assert, errorMessage, isVarveError } from "../base/errors.ts";
 import type { Codec, Codecs } from "../compression/codec.ts";
 import { compressContent } from "../compression/content-compression.ts";
-import { type PlainContent, roomFor, sealContents } from "../content/seal-content.ts";
-import type { SealedBatch } from "../content/sealed-batch.ts";
+import {
+  compressContents,
+  type PlainContent,
+  roomFor,
+  type SealBuffer,
+  sealContents,
+  sealedPieces,
+} from "../content/seal-content.ts";
+import type { BatchLayout, SealedBatch } from "../content/sealed-batch.ts";
 import type { Sealer } from "../format/sealer.ts";
 import { type ContentId, contentIdOf } from "../index/content-id.ts";
 import type { Splitter } from "../splitter/splitter.ts";
@@ -33,12 +40,24 @@ export interface JobTools {
   /** With 1, file data is compressed at object level (spec §3.4, §5.1). */
   readonly indexVersion: number;
   readonly openFile: (path: string | Uint8Array) => OpenFile;
+  /** Where contents are sealed that are written at once. */
+  readonly sealed: SealBuffer;
 }
 
 /** A content sink that may be on the other side of a thread boundary. */
 export interface JobSink {
   claim(ids: readonly ContentId[]): Promise<readonly boolean[]>;
   append(batch: SealedBatch): Promise<void>;
+  /** Left out: batches are appended. A place that was given must be filled at once. */
+  place?(layout: BatchLayout): Promise<JobPlace>;
+}
+
+/** Where a batch lies in storage. */
+export interface JobPlace {
+  /** Its next bytes, not kept. Synchronous. */
+  write(sealed: Uint8Array): void;
+  /** All of it is written; resolves when there is room for more. */
+  finish(): Promise<void>;
 }
 
 export interface ProcessOptions extends CallOptions {
@@ -206,12 +225,30 @@ class JobRun {
     this.#chunks.length = 0;
     const { sealer } = this.#tools;
     for (const contents of inBatches(fresh, sealer)) {
-      const room = roomFor(contents, sealer);
-      const target = this.#options.allocate?.(room) ?? new Uint8Array(room);
-      const batch = sealContents(contents, { sealer, target });
-      this.#options.signal?.throwIfAborted();
-      await this.#sink.append(batch);
+      await (this.#sink.place === undefined ? this.#append(contents) : this.#write(contents));
     }
+  }
+
+  async #append(contents: readonly PlainContent[]): Promise<void> {
+    const { sealer } = this.#tools;
+    const room = roomFor(contents, sealer);
+    const target = this.#options.allocate?.(room) ?? new Uint8Array(room);
+    const batch = sealContents(contents, { sealer, target });
+    this.#options.signal?.throwIfAborted();
+    await this.#sink.append(batch);
+  }
+
+  /** Sealed bytes go straight to storage, through memory that is used again. */
+  async #write(contents: readonly PlainContent[]): Promise<void> {
+    const { sealer } = this.#tools;
+    const compressed = compressContents(contents, sealer);
+    this.#options.signal?.throwIfAborted();
+    const place = await this.#sink.place?.(compressed);
+    assert(place !== undefined, "there are places");
+    for (const sealed of sealedPieces(compressed, { sealer, buffer: this.#tools.sealed })) {
+      place.write(sealed);
+    }
+    await place.finish();
   }
 }
 

@@ -1,6 +1,9 @@
+import { writeSync } from "node:fs";
 import { parentPort, workerData } from "node:worker_threads";
+import { FILE_WRITE_BYTES } from "../base/budget.ts";
 import { systemEnvironment } from "../base/environment.ts";
 import { assert } from "../base/errors.ts";
+import { fileSystemError } from "../blob/filesystem-errors.ts";
 import { decodeContent } from "../content/decode-content.ts";
 import type { FileJob } from "./executor.ts";
 import { openJobTools } from "./executor-parameters.ts";
@@ -24,13 +27,20 @@ import {
 /** Shorter batches travel by themselves: a slot would be mostly empty. */
 const SMALL_BATCH_BYTES = 1024 * 1024;
 
-type Answer = Extract<ToWorker, { type: "claimed" | "appended" }>;
+type Answer = Extract<ToWorker, { type: "claimed" | "appended" | "placed" }>;
 
 interface RunningJob {
   readonly abort: AbortController;
   readonly stop: AbortController;
   /** Whoever waits for the answer of the main thread. */
-  waiting: { resolve: (answer: Answer) => void; reject: (reason: unknown) => void } | undefined;
+  waiting:
+    | {
+        readonly resolve: (answer: Answer) => void;
+        readonly reject: (reason: unknown) => void;
+        /** It comes even when the job is aborted. */
+        readonly isCertain: boolean;
+      }
+    | undefined;
   unreportedBytes: number;
   /** Slots that are being filled. */
   readonly slots: Set<number>;
@@ -49,7 +59,7 @@ const tools: JobTools = await openJobTools(parameters, {
 });
 port.on("message", (message: ToWorker) => {
   if (message.type === "run") {
-    void runJob(message.jobId, unpackJob(message.job));
+    void runJob(message, unpackJob(message.job));
     return;
   }
   if (message.type === "open") {
@@ -63,13 +73,20 @@ port.on("message", (message: ToWorker) => {
   } else if (message.type === "abort") {
     const reason = new Error("job aborted");
     job?.abort.abort(reason);
-    job?.waiting?.reject(reason);
+    if (job?.waiting?.isCertain === false) {
+      job.waiting.reject(reason);
+    }
+  } else if (message.type === "refused") {
+    job?.waiting?.reject(new Error("no place"));
   } else {
     job?.waiting?.resolve(message);
   }
 });
 
-async function runJob(jobId: number, job: FileJob): Promise<void> {
+async function runJob(
+  { jobId, hasPlaces }: Extract<ToWorker, { type: "run" }>,
+  job: FileJob,
+): Promise<void> {
   const running: RunningJob = {
     abort: new AbortController(),
     stop: new AbortController(),
@@ -80,7 +97,8 @@ async function runJob(jobId: number, job: FileJob): Promise<void> {
   jobs.set(jobId, running);
   const window = spareWindows.pop() ?? createWindow();
   try {
-    const { outcomes } = await processJob(job, tools, sinkOf(jobId, running), {
+    const sink = { ...sinkOf(jobId, running), ...(hasPlaces ? placesOf(jobId, running) : {}) };
+    const { outcomes } = await processJob(job, tools, sink, {
       signal: running.abort.signal,
       stop: running.stop.signal,
       window,
@@ -100,11 +118,14 @@ async function runJob(jobId: number, job: FileJob): Promise<void> {
   jobs.delete(jobId);
 }
 
+function answerFor(running: RunningJob, { isCertain = false } = {}): Promise<Answer> {
+  return new Promise((resolve, reject) => {
+    running.waiting = { resolve, reject, isCertain };
+  });
+}
+
 function sinkOf(jobId: number, running: RunningJob): JobSink {
-  const answer = (): Promise<Answer> =>
-    new Promise((resolve, reject) => {
-      running.waiting = { resolve, reject };
-    });
+  const answer = (): Promise<Answer> => answerFor(running);
   return {
     async claim(ids) {
       post({ type: "claim", jobId, bytes: takeBytes(running), ids: packIds(ids) });
@@ -128,6 +149,40 @@ function sinkOf(jobId: number, running: RunningJob): JobSink {
       await answer();
     },
   };
+}
+
+function placesOf(jobId: number, running: RunningJob): Pick<JobSink, "place"> {
+  return {
+    async place({ ids, numbers }) {
+      const bytes = takeBytes(running);
+      post({ type: "place", jobId, bytes, ids: packIds(ids), numbers });
+      const placed = await answerFor(running, { isCertain: true });
+      assert(placed.type === "placed", "a place is answered by placed");
+      const { descriptor } = placed;
+      let { position } = placed;
+      return {
+        write(sealed) {
+          writeAt(descriptor, sealed, position);
+          position += sealed.length;
+        },
+        async finish() {
+          post({ type: "written", jobId, bytes: 0 });
+          await answerFor(running);
+        },
+      };
+    },
+  };
+}
+
+function writeAt(descriptor: number, bytes: Uint8Array, position: number): void {
+  try {
+    for (let done = 0; done < bytes.length; ) {
+      const length = Math.min(bytes.length - done, FILE_WRITE_BYTES);
+      done += writeSync(descriptor, bytes, done, length, position + done);
+    }
+  } catch (error) {
+    throw fileSystemError(error, "write to a pack");
+  }
 }
 
 /** What is opened in its place stays in shared memory; only what was compressed is copied to the other thread. */

@@ -1,9 +1,10 @@
 import { Worker } from "node:worker_threads";
 import { onAbort } from "../base/abort.ts";
 import { Semaphore } from "../base/concurrency.ts";
-import { errorMessage, VarveError } from "../base/errors.ts";
+import { assert, errorMessage, VarveError } from "../base/errors.ts";
 import type { PackRange } from "../content/bulk-reader.ts";
-import type { SealedBatch } from "../content/sealed-batch.ts";
+import type { BatchPlace } from "../content/drafted-pack.ts";
+import type { BatchLayout, SealedBatch } from "../content/sealed-batch.ts";
 import type { ContentSink, Executor, FileJob, FileResult, RunOptions } from "./executor.ts";
 import type { ExecutorParameters } from "./executor-parameters.ts";
 import { SharedSlots } from "./shared-slots.ts";
@@ -104,10 +105,14 @@ class ExecutorThread {
   readonly #slots: SharedSlots;
   /** Until the worker has said its last word on them, even when their promise is settled. */
   readonly #jobs = new Map<number, RunningJob>();
+  /** That jobs have been given and not written yet. */
+  readonly #places = new Map<number, BatchPlace>();
   /** That are being opened. */
   readonly #ranges = new Map<number, OpeningRange>();
   #nextJobId = 0;
   #death: VarveError | undefined;
+  /** It runs no more, and writes nowhere. */
+  #isGone = false;
 
   constructor(workerUrl: URL, parameters: ExecutorParameters, slots: SharedSlots) {
     this.#slots = slots;
@@ -116,7 +121,13 @@ class ExecutorThread {
     this.#worker.on("message", (message: FromWorker) => this.#onMessage(message));
     this.#worker.on("messageerror", (error) => this.#die(errorMessage(error)));
     this.#worker.on("error", (error) => this.#die(errorMessage(error)));
-    this.#worker.on("exit", (code) => this.#die(`exit code ${code}`));
+    this.#worker.on("exit", (code) => {
+      this.#die(`exit code ${code}`);
+      this.#isGone = true;
+      for (const place of this.#places.values()) {
+        place.lost(this.#death);
+      }
+    });
   }
 
   get load(): number {
@@ -157,7 +168,8 @@ class ExecutorThread {
         reject: (error) => settle(() => reject(error)),
       };
       this.#jobs.set(jobId, running);
-      this.#post({ type: "run", jobId, job: packJob(job) });
+      const hasPlaces = sink.place !== undefined;
+      this.#post({ type: "run", jobId, job: packJob(job), hasPlaces });
       const forgetSignal = onAbort(signal, () => this.#fail(jobId, signal?.reason));
       const forgetStop = onAbort(stop, postStop);
       if (stop?.aborted === true) {
@@ -185,10 +197,13 @@ class ExecutorThread {
     if (message.type === "done" || message.type === "failed") {
       this.#jobs.delete(message.jobId);
     }
+    this.#settlePlace(message);
     if (running === undefined || running.settled) {
       // After an abort nothing more is claimed or appended.
       if (message.type === "append" && "slot" in message.sealed) {
         this.#slots.giveBack(message.sealed.slot);
+      } else if (message.type === "place") {
+        this.#post({ type: "refused", jobId: message.jobId });
       }
       return;
     }
@@ -217,12 +232,49 @@ class ExecutorThread {
         );
         break;
       }
+      case "place":
+        void this.#place({ ids: unpackIds(message.ids), numbers: message.numbers }, jobId, running);
+        break;
+      case "written":
+        (running.sink.room?.({ signal: running.options.signal }) ?? Promise.resolve()).then(
+          () => this.#post({ type: "appended", jobId }),
+          (error: unknown) => this.#fail(jobId, error),
+        );
+        break;
       case "done":
         running.resolve({ outcomes: unpackOutcomes(message.outcomes) });
         break;
       case "failed":
         running.reject(fromPlainError(message.error));
         break;
+    }
+  }
+
+  /** A place that was given is filled even when nobody waits for the job any longer. */
+  async #place(layout: BatchLayout, jobId: number, running: RunningJob): Promise<void> {
+    try {
+      const place = await running.sink.place?.(layout);
+      assert(place !== undefined, "a job asks for places where there are some");
+      this.#places.set(jobId, place);
+      const { descriptor, position } = place;
+      this.#post({ type: "placed", jobId, descriptor, position });
+      if (this.#isGone) {
+        place.lost(this.#death);
+      }
+    } catch (error) {
+      this.#post({ type: "refused", jobId });
+      this.#fail(jobId, error);
+    }
+  }
+
+  #settlePlace(message: FromWorker): void {
+    const place = this.#places.get(message.jobId);
+    if (place !== undefined && message.type === "written") {
+      place.written();
+      this.#places.delete(message.jobId);
+    } else if (place !== undefined && message.type === "failed") {
+      place.lost(fromPlainError(message.error));
+      this.#places.delete(message.jobId);
     }
   }
 

@@ -9,13 +9,27 @@ import type { ExecutorParameters } from "./executor-parameters.ts";
 
 /**
  * What the main thread and a worker of the executor say to each other. A job asks one thing at a time: `claim` is
- * answered by `claimed`, `append` by `appended` once there is room, and either by `abort`. `jobId` counts up. Lists
+ * answered by `claimed`, `append` by `appended` once there is room, and either by `abort`. Where storage has places, a job asks for one instead:
+ * `place` is answered by `placed` or `refused`, whatever else happens, since a place must be filled; `written` by `appended`. `jobId` counts up. Lists
  * cross as one string or one array of numbers: the structured clone takes microseconds for each object or string.
  */
 export type ToWorker =
-  | { readonly type: "run"; readonly jobId: number; readonly job: PackedJob }
+  | {
+      readonly type: "run";
+      readonly jobId: number;
+      readonly job: PackedJob;
+      /** Batches are written to places. */
+      readonly hasPlaces: boolean;
+    }
   | { readonly type: "claimed"; readonly jobId: number; readonly isNew: readonly boolean[] }
   | { readonly type: "appended"; readonly jobId: number }
+  | {
+      readonly type: "placed";
+      readonly jobId: number;
+      readonly descriptor: number;
+      readonly position: number;
+    }
+  | { readonly type: "refused"; readonly jobId: number }
   | { readonly type: "stop"; readonly jobId: number }
   | { readonly type: "abort"; readonly jobId: number }
   /** Answered by `opened`, however many of its contents can be opened. */
@@ -44,6 +58,8 @@ export type FromWorker = { readonly jobId: number; readonly bytes: number } & (
       /** A slot of the shared ones, from now on the main thread's, or bytes that came along. */
       readonly sealed: { readonly slot: number; readonly length: number } | Uint8Array;
     }
+  | { readonly type: "place"; readonly ids: PackedIds; readonly numbers: Uint32Array }
+  | { readonly type: "written" }
   | { readonly type: "done"; readonly outcomes: PackedOutcomes }
   | { readonly type: "failed"; readonly error: PlainError }
   | { readonly type: "opened"; readonly contents: readonly (Uint8Array | undefined)[] }
