@@ -27,7 +27,6 @@ import {
 } from "../index/content-index.ts";
 import type { ContentInfo } from "../index/content-info.ts";
 import { shardIndex } from "../index/index-writer.ts";
-import { Claims } from "./claims.ts";
 import { ContentReader, isMissingPack } from "./content-reader.ts";
 import type {
   ContentStats,
@@ -36,7 +35,7 @@ import type {
   RewriteFailure,
   RewriteOptions,
 } from "./content-store.ts";
-import type { EntryOptions } from "./pack-layout.ts";
+import { Intake } from "./intake.ts";
 import { PackWriter, type WriteSession } from "./pack-writer.ts";
 import { Relocator } from "./relocator.ts";
 import { type PlainContent, roomFor, sealContents } from "./seal-content.ts";
@@ -96,9 +95,9 @@ class PackContentStore implements OpenContentStore {
   /** Index blobs that are merged into it: they never change. */
   readonly #knownIndexBlobs = new Set<BlobId>();
   #damagedIndexBlobs: readonly DamagedBlob[] = [];
-  readonly #claims = new Claims();
   readonly #reader: ContentReader;
   readonly #writer: PackWriter;
+  readonly #intake: Intake;
   readonly #relocator: Relocator;
   /** Sessions whose packs are closed and whose index is not written yet, oldest first. */
   readonly #ended: WriteSession[] = [];
@@ -108,10 +107,6 @@ class PackContentStore implements OpenContentStore {
   readonly #commit = new Semaphore(1);
   #refreshedMs = Number.NEGATIVE_INFINITY;
   #listing: EpochListing | undefined;
-  #dedupedContents = 0;
-  #newContents = 0;
-  #newOriginalBytes = 0;
-  #newPackedBytes = 0;
 
   constructor(options: OpenContentStoreOptions) {
     const memory = options.memory ?? unboundedMemory();
@@ -125,59 +120,41 @@ class PackContentStore implements OpenContentStore {
       ...options,
       parallelUploads: () =>
         Math.min(memory.packUploads, options.store.parallelPuts?.() ?? PACK_UPLOADS),
-      onFailure: (error) => this.#claims.fail(error),
+      onFailure: (error) => this.#intake.fail(error),
     });
+    const nowSeconds = (): number => Math.floor(options.environment.nowMs() / 1000);
+    const { readOnly } = options;
+    this.#intake = new Intake(
+      { index: this.#index, writer: this.#writer },
+      { readOnly, nowSeconds },
+    );
     this.#relocator = new Relocator({
       store: options.store,
       index: this.#index,
       writer: this.#writer,
       reader: this.#reader,
-      timestampFor: (id) => this.#timestampFor(id, this.#nowSeconds()),
+      timestampFor: (id) => this.#intake.timestampFor(id),
     });
   }
 
   claim(ids: readonly ContentId[]): boolean[] {
-    this.#requireWritable();
-    return ids.map((id) => {
-      const isNew = !this.#index.isLive(id) && this.#claims.take(id);
-      this.#dedupedContents += isNew ? 0 : 1;
-      return isNew;
-    });
+    return this.#intake.claim(ids);
   }
 
-  async append(batch: SealedBatch, { signal }: CallOptions = {}): Promise<void> {
-    this.#requireWritable();
-    // Nothing is awaited before all are in a pack: an abort must not leave claims that nobody will settle.
-    this.#writer.throwIfFailed();
-    this.#add(batch);
-    signal?.throwIfAborted();
-    this.#writer.startFullPacks();
-    await this.#writer.room({ signal });
+  async append(batch: SealedBatch, options?: CallOptions): Promise<void> {
+    await this.#intake.append(batch, options);
   }
 
   get place(): ContentStore["place"] {
-    if (!this.#writer.hasPlaces) {
-      return undefined;
-    }
-    return (layout) => {
-      this.#requireWritable();
-      this.#writer.throwIfFailed();
-      const { place } = this.#settle((options) => this.#writer.place(layout, options));
-      this.#writer.startFullPacks();
-      return place;
-    };
+    return this.#intake.place;
   }
 
-  async room(options: CallOptions = {}): Promise<void> {
+  async room(options?: CallOptions): Promise<void> {
     await this.#writer.room(options);
   }
 
   abandon(ids: readonly ContentId[], cause: unknown): void {
-    for (const id of ids) {
-      if (!this.#claims.abandon(id)) {
-        this.#writer.fail(cause);
-      }
-    }
+    this.#intake.abandon(ids, cause);
   }
 
   async write(
@@ -203,7 +180,8 @@ class PackContentStore implements OpenContentStore {
     if (info === undefined) {
       throw new VarveError("content-not-found", `content ${id} is in no index`);
     }
-    const inFlight = await this.#writer.inFlight(info);
+    const waiting = this.#writer.inFlight(info);
+    const inFlight = waiting instanceof Promise ? await waiting : waiting;
     if (inFlight !== undefined) {
       return this.#reader.decode(info, inFlight);
     }
@@ -272,7 +250,7 @@ class PackContentStore implements OpenContentStore {
   }
 
   remove(ids: readonly ContentId[]): void {
-    this.#requireWritable();
+    this.#intake.requireWritable();
     for (const id of ids) {
       const info = this.#index.get(id);
       if (info !== undefined && !info.deleted) {
@@ -282,7 +260,7 @@ class PackContentStore implements OpenContentStore {
   }
 
   unremove(ids: readonly ContentId[]): void {
-    this.#requireWritable();
+    this.#intake.requireWritable();
     for (const id of ids) {
       const info = this.#index.get(id);
       if (info?.deleted === true) {
@@ -296,7 +274,7 @@ class PackContentStore implements OpenContentStore {
     options: { readonly dryRun?: boolean } = {},
   ): readonly ContentInfo[] {
     if (options.dryRun !== true) {
-      this.#requireWritable();
+      this.#intake.requireWritable();
     }
     return this.#relocator.adopt(found, options);
   }
@@ -305,7 +283,7 @@ class PackContentStore implements OpenContentStore {
     infos: readonly ContentInfo[],
     options: RewriteOptions = {},
   ): Promise<readonly RewriteFailure[]> {
-    this.#requireWritable();
+    this.#intake.requireWritable();
     return await this.#relocator.rewrite(infos, options);
   }
 
@@ -314,7 +292,7 @@ class PackContentStore implements OpenContentStore {
     data: Uint8Array,
     options: CallOptions & { codec?: Codec | undefined } = {},
   ): Promise<void> {
-    this.#requireWritable();
+    this.#intake.requireWritable();
     const { sealer, format } = this.#options;
     if (contentIdOf(contentPrefix(id), sealer.hash(data)) !== id) {
       throw new VarveError("corrupt", `these are not the bytes of content ${id}`);
@@ -327,13 +305,13 @@ class PackContentStore implements OpenContentStore {
     if (this.#options.readOnly) {
       return;
     }
-    const lastClaim = this.#claims.last;
+    const { lastClaim } = this.#intake;
     await this.#exclusively({ signal }, async () => {
       this.#writer.throwIfFailed();
       if (this.#options.environment.nowMs() - this.#refreshedMs >= MAX_INDEX_AGE_MS) {
         await this.#load({ signal });
       }
-      await this.#claims.settled(lastClaim, { signal });
+      await this.#intake.settled(lastClaim, { signal });
       const session = this.#writer.endSession();
       if (session !== undefined) {
         this.#ended.push(session);
@@ -369,10 +347,7 @@ class PackContentStore implements OpenContentStore {
 
   get stats(): ContentStats {
     return {
-      dedupedContents: this.#dedupedContents,
-      newContents: this.#newContents,
-      newOriginalBytes: this.#newOriginalBytes,
-      newPackedBytes: this.#newPackedBytes,
+      ...this.#intake.stats,
       uploadedBlobs: this.#writer.uploadedBlobs,
       uploadedBytes: this.#writer.uploadedBytes,
     };
@@ -385,31 +360,6 @@ class PackContentStore implements OpenContentStore {
     this.#options.scratch?.[Symbol.dispose]();
   }
 
-  #add(batch: SealedBatch): void {
-    this.#settle((options) => ({ entries: this.#writer.add(batch, options) }));
-  }
-
-  /** The contents that `add` puts into an open pack are claimed by nobody any longer. */
-  #settle<T extends { readonly entries: readonly ContentInfo[] }>(
-    add: (options: EntryOptions) => T,
-  ): T {
-    const nowSeconds = this.#nowSeconds();
-    try {
-      const added = add({ timestampOf: (id) => this.#timestampFor(id, nowSeconds) });
-      for (const entry of added.entries) {
-        this.#index.addEntry(entry);
-        this.#claims.settle(entry.id);
-        this.#newContents += 1;
-        this.#newOriginalBytes += entry.originalLength;
-        this.#newPackedBytes += entry.packedLength;
-      }
-      return added;
-    } catch (error) {
-      this.#writer.fail(error); // a claim that is neither settled nor given back would hold up every flush
-      throw error;
-    }
-  }
-
   #seal(content: PlainContent): SealedBatch {
     const { sealer } = this.#options;
     try {
@@ -419,16 +369,6 @@ class PackContentStore implements OpenContentStore {
       this.abandon([content.id], error);
       throw error;
     }
-  }
-
-  /** Later than any entry of this content, the ones that the watermark hides included (spec §4.1, §4.2). */
-  #timestampFor(id: ContentId, nowSeconds: number): number {
-    const previous = this.#index.get(id)?.timestampSeconds ?? this.#index.watermarkSeconds;
-    return Math.max(nowSeconds, previous + 1);
-  }
-
-  #nowSeconds(): number {
-    return Math.floor(this.#options.environment.nowMs() / 1000);
   }
 
   async #commitSession(session: WriteSession, { signal }: CallOptions): Promise<void> {
@@ -512,12 +452,6 @@ class PackContentStore implements OpenContentStore {
       await work();
     } finally {
       this.#commit.release(1);
-    }
-  }
-
-  #requireWritable(): void {
-    if (this.#options.readOnly) {
-      throw new VarveError("read-only", "the repository was opened read-only");
     }
   }
 }

@@ -7,7 +7,6 @@ import type { BlobId, BlobStore } from "../blob/store.ts";
 import type { Crypto } from "../crypto/registry.ts";
 import type { RepositoryFormat } from "../format/format.ts";
 import type { Sealer } from "../format/sealer.ts";
-import type { ContentId } from "../index/content-id.ts";
 import { type ContentIndex, createContentIndex } from "../index/content-index.ts";
 import type { ContentInfo } from "../index/content-info.ts";
 import { type BatchPlace, DraftedPack } from "./drafted-pack.ts";
@@ -122,18 +121,10 @@ export class PackWriter {
     this.#currentSession().index.addEntry(entry);
   }
 
-  /** The sealed bytes of a content whose pack is not in storage yet. To be used at once, or copied. */
-  async inFlight(info: ContentInfo): Promise<Uint8Array | undefined> {
-    const { packBlobId } = info;
-    const pack = this.#unstored.get(packBlobId);
-    try {
-      return await pack?.sealedAt(info);
-    } catch (error) {
-      if (this.#unstored.has(packBlobId)) {
-        throw error;
-      }
-      return undefined; // it has been stored meanwhile
-    }
+  /** The sealed bytes of a content whose pack is not in storage yet. What is not promised is to be used at once, or copied. */
+  inFlight(info: ContentInfo): Uint8Array | Promise<Uint8Array | undefined> | undefined {
+    const pack = this.#unstored.get(info.packBlobId);
+    return pack instanceof DraftedPack ? this.#readDrafted(pack, info) : pack?.sealedAt(info);
   }
 
   /** Packs that entries may name already though they are not in storage. */
@@ -212,6 +203,17 @@ export class PackWriter {
       await (pack instanceof DraftedPack ? pack.discard() : undefined);
     }
     this.#unstored.clear();
+  }
+
+  async #readDrafted(pack: DraftedPack, info: ContentInfo): Promise<Uint8Array | undefined> {
+    try {
+      return await pack.sealedAt(info);
+    } catch (error) {
+      if (this.#unstored.has(pack.id)) {
+        throw error;
+      }
+      return undefined; // it has been stored meanwhile
+    }
   }
 
   #currentSession(): WriteSession {
