@@ -7,6 +7,8 @@
 export const READ_WINDOW_BYTES: number = 16 * 1024 * 1024;
 /** Sealed bytes a worker hands over in one message, unless a single content is larger. */
 export const SEALED_BATCH_BYTES: number = 4 * 1024 * 1024;
+/** The same where it writes them to storage itself, as it seals them: nothing but what is compressed waits in memory. */
+export const PLACED_BATCH_BYTES: number = 8 * 1024 * 1024;
 /** Batches that lie in memory which all threads share: as many as the packs hold that are open or on their way. */
 export const SHARED_SLOTS: number = 48;
 /** Packs on their way to storage at the same time, where storage does not say what pays; a writer waits while all are taken. */

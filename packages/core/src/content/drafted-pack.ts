@@ -15,6 +15,8 @@ export interface BatchPlace {
   readonly position: number;
   /** Bytes. */
   readonly length: number;
+  /** There was room for more when it was given; else `ContentStore.room` is to be waited for. */
+  readonly hasRoom: boolean;
   /** All of it is written. */
   written(): void;
   /** It will not be: the session is lost. */
@@ -57,7 +59,10 @@ export class DraftedPack {
   add(
     batch: BatchLayout,
     options: EntryOptions & { readonly lost: (cause: unknown) => void },
-  ): { readonly entries: readonly ContentInfo[]; readonly place: Promise<BatchPlace> } {
+  ): {
+    readonly entries: readonly ContentInfo[];
+    readonly place: Promise<Omit<BatchPlace, "hasRoom">>;
+  } {
     const position = this.length;
     const entries = this.#layout.add(batch, options);
     const length = layoutLength(batch);

@@ -52,12 +52,13 @@ export class Intake implements Pick<ContentStore, "claim" | "append" | "place" |
     if (!this.#writer.hasPlaces) {
       return undefined;
     }
-    return (layout) => {
+    return async (layout) => {
       this.requireWritable();
       this.#writer.throwIfFailed();
       const { place } = this.#settle((options) => this.#writer.place(layout, options));
       this.#writer.startFullPacks();
-      return place;
+      const { hasRoom } = this.#writer;
+      return { ...(await place), hasRoom };
     };
   }
 

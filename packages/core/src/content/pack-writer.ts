@@ -9,7 +9,7 @@ import type { RepositoryFormat } from "../format/format.ts";
 import type { Sealer } from "../format/sealer.ts";
 import { type ContentIndex, createContentIndex } from "../index/content-index.ts";
 import type { ContentInfo } from "../index/content-info.ts";
-import { type BatchPlace, DraftedPack } from "./drafted-pack.ts";
+import { DraftedPack } from "./drafted-pack.ts";
 import { PackBuilder } from "./pack-builder.ts";
 import { type EntryOptions, type PackKind, packKindOf } from "./pack-layout.ts";
 import type { BatchLayout, SealedBatch } from "./sealed-batch.ts";
@@ -102,7 +102,10 @@ export class PackWriter {
   place(
     batch: BatchLayout,
     options: EntryOptions,
-  ): { readonly entries: readonly ContentInfo[]; readonly place: Promise<BatchPlace> } {
+  ): {
+    readonly entries: readonly ContentInfo[];
+    readonly place: ReturnType<DraftedPack["add"]>["place"];
+  } {
     assert(kindOf(batch) === "p", "only data is written by threads");
     this.#draft ??= this.#options.store.draft;
     const draft = this.#draft;
@@ -150,9 +153,13 @@ export class PackWriter {
     }
   }
 
+  get hasRoom(): boolean {
+    return this.#closedPacks < this.#options.parallelUploads();
+  }
+
   /** Waits while as many packs are closed as may be on their way: the only thing that slows a producer down. */
   async room({ signal }: CallOptions = {}): Promise<void> {
-    if (this.#closedPacks >= this.#options.parallelUploads()) {
+    if (!this.hasRoom) {
       // First come, first served: this slot is free only after every closed pack has had one.
       await this.#slots.acquire(1, { signal });
       this.#slots.release(1);

@@ -1,4 +1,9 @@
-import { BYTES_PER_JOB, READ_WINDOW_BYTES, SEALED_BATCH_BYTES } from "../base/budget.ts";
+import {
+  BYTES_PER_JOB,
+  PLACED_BATCH_BYTES,
+  READ_WINDOW_BYTES,
+  SEALED_BATCH_BYTES,
+} from "../base/budget.ts";
 import type { CallOptions } from "../base/environment.ts";
 import { assert, errorMessage, isVarveError } from "../base/errors.ts";
 import type { Codec, Codecs } from "../compression/codec.ts";
@@ -224,8 +229,10 @@ class JobRun {
     const fresh = this.#chunks.filter((_, index) => isNew[index] === true);
     this.#chunks.length = 0;
     const { sealer } = this.#tools;
-    for (const contents of inBatches(fresh, sealer)) {
-      await (this.#sink.place === undefined ? this.#append(contents) : this.#write(contents));
+    const hasPlaces = this.#sink.place !== undefined;
+    const maxBytes = hasPlaces ? PLACED_BATCH_BYTES : SEALED_BATCH_BYTES;
+    for (const contents of inBatches(fresh, { sealer, maxBytes })) {
+      await (hasPlaces ? this.#write(contents) : this.#append(contents));
     }
   }
 
@@ -255,13 +262,13 @@ class JobRun {
 /** As many as fit into a batch, or a single one that is longer. */
 function* inBatches(
   contents: readonly PlainContent[],
-  sealer: Sealer,
+  { sealer, maxBytes }: { sealer: Sealer; maxBytes: number },
 ): Generator<readonly PlainContent[]> {
   let start = 0;
   let bytes = 0;
   for (const [index, { data }] of contents.entries()) {
     const length = sealer.sealedLength(data.length);
-    if (index > start && bytes + length > SEALED_BATCH_BYTES) {
+    if (index > start && bytes + length > maxBytes) {
       yield contents.slice(start, index);
       start = index;
       bytes = 0;

@@ -158,7 +158,7 @@ function placesOf(jobId: number, running: RunningJob): Pick<JobSink, "place"> {
       post({ type: "place", jobId, bytes, ids: packIds(ids), numbers });
       const placed = await answerFor(running, { isCertain: true });
       assert(placed.type === "placed", "a place is answered by placed");
-      const { descriptor } = placed;
+      const { descriptor, hasRoom } = placed;
       let { position } = placed;
       return {
         write(sealed) {
@@ -166,8 +166,8 @@ function placesOf(jobId: number, running: RunningJob): Pick<JobSink, "place"> {
           position += sealed.length;
         },
         async finish() {
-          post({ type: "written", jobId, bytes: 0 });
-          await answerFor(running);
+          post({ type: "written", jobId, bytes: 0, hadRoom: hasRoom });
+          await (hasRoom ? undefined : answerFor(running));
         },
       };
     },

@@ -236,10 +236,9 @@ class ExecutorThread {
         void this.#place({ ids: unpackIds(message.ids), numbers: message.numbers }, jobId, running);
         break;
       case "written":
-        (running.sink.room?.({ signal: running.options.signal }) ?? Promise.resolve()).then(
-          () => this.#post({ type: "appended", jobId }),
-          (error: unknown) => this.#fail(jobId, error),
-        );
+        if (!message.hadRoom) {
+          void this.#waitForRoom(jobId, running);
+        }
         break;
       case "done":
         running.resolve({ outcomes: unpackOutcomes(message.outcomes) });
@@ -256,13 +255,22 @@ class ExecutorThread {
       const place = await running.sink.place?.(layout);
       assert(place !== undefined, "a job asks for places where there are some");
       this.#places.set(jobId, place);
-      const { descriptor, position } = place;
-      this.#post({ type: "placed", jobId, descriptor, position });
+      const { descriptor, position, hasRoom } = place;
+      this.#post({ type: "placed", jobId, descriptor, position, hasRoom });
       if (this.#isGone) {
         place.lost(this.#death);
       }
     } catch (error) {
       this.#post({ type: "refused", jobId });
+      this.#fail(jobId, error);
+    }
+  }
+
+  async #waitForRoom(jobId: number, { sink, options }: RunningJob): Promise<void> {
+    try {
+      await sink.room?.({ signal: options.signal });
+      this.#post({ type: "appended", jobId });
+    } catch (error) {
       this.#fail(jobId, error);
     }
   }

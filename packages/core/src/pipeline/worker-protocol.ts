@@ -10,7 +10,8 @@ import type { ExecutorParameters } from "./executor-parameters.ts";
 /**
  * What the main thread and a worker of the executor say to each other. A job asks one thing at a time: `claim` is
  * answered by `claimed`, `append` by `appended` once there is room, and either by `abort`. Where storage has places, a job asks for one instead:
- * `place` is answered by `placed` or `refused`, whatever else happens, since a place must be filled; `written` by `appended`. `jobId` counts up. Lists
+ * `place` is answered by `placed` or `refused`, whatever else happens, since a place must be filled; `written` by
+ * `appended`, unless there was room when it was placed. `jobId` counts up. Lists
  * cross as one string or one array of numbers: the structured clone takes microseconds for each object or string.
  */
 export type ToWorker =
@@ -28,6 +29,8 @@ export type ToWorker =
       readonly jobId: number;
       readonly descriptor: number;
       readonly position: number;
+      /** There is room for more: nobody answers `written`. */
+      readonly hasRoom: boolean;
     }
   | { readonly type: "refused"; readonly jobId: number }
   | { readonly type: "stop"; readonly jobId: number }
@@ -59,7 +62,7 @@ export type FromWorker = { readonly jobId: number; readonly bytes: number } & (
       readonly sealed: { readonly slot: number; readonly length: number } | Uint8Array;
     }
   | { readonly type: "place"; readonly ids: PackedIds; readonly numbers: Uint32Array }
-  | { readonly type: "written" }
+  | { readonly type: "written"; readonly hadRoom: boolean }
   | { readonly type: "done"; readonly outcomes: PackedOutcomes }
   | { readonly type: "failed"; readonly error: PlainError }
   | { readonly type: "opened"; readonly contents: readonly (Uint8Array | undefined)[] }
