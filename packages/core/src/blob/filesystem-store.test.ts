@@ -10,12 +10,15 @@ import {
   truncate,
   writeFile,
 } from "node:fs/promises";
+import { once } from "node:events";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { Worker } from "node:worker_threads";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
+import { openDescriptors } from "../../test/open-descriptors.ts";
 import { fileSystemError } from "./filesystem-errors.ts";
 import { openFileSystemStore } from "./filesystem-store.ts";
-import { type BlobStore, parseBlobId } from "./store.ts";
+import { type BlobDraft, type BlobId, type BlobStore, parseBlobId } from "./store.ts";
 
 const PACK = parseBlobId("p2c595fd3d48f4e1eae414bedfe5a28e4-s316c7ae01d1a9aa8147");
 const PACK_PATH = "p/2c5/95fd3d48f4e1eae414bedfe5a28e4-s316c7ae01d1a9aa8147.f";
@@ -231,6 +234,71 @@ describe("a put that fails", () => {
     expect((await allFiles()).sort()).toEqual([".shards", "kopia.repository.f"]);
   });
 });
+
+describe("a draft", () => {
+  const PIECE = { offset: 0, bytes: BYTES };
+
+  test("holds what any thread wrote to its descriptor, around what is written last", async () => {
+    const store = await openFileSystemStore(root, { create: true });
+    const draft = await openDraft(store, PACK);
+    const bytes = new Uint8Array(1_300_000).fill(7);
+    for (const at of [1_000_000, 0]) {
+      const text = `const { writeSync } = require("node:fs");
+        const { fd, length, at } = require("node:worker_threads").workerData;
+        writeSync(fd, new Uint8Array(length).fill(7), 0, length, at + 3);`;
+      const length = Math.min(1_000_000, bytes.length - at);
+      const workerData = { fd: draft.descriptor, length, at };
+      await once(new Worker(text, { eval: true, workerData }), "exit");
+    }
+    const written = await draft.read({ offset: 3, length: bytes.length });
+    expect(Buffer.from(written).equals(bytes)).toBe(true);
+    await expect(draft.read({ offset: 4, length: bytes.length })).rejects.toThrow("file ended");
+    await draft.publish([{ offset: 3 + bytes.length, bytes: BYTES }, PIECE]);
+    expect((await store.get(PACK)).length).toBe(bytes.length + 6);
+    expect(await store.get(PACK, { range: { offset: bytes.length, length: 6 } })).toEqual(
+      Uint8Array.of(7, 7, 7, 1, 2, 3),
+    );
+    expect((await stat(join(root, PACK_PATH))).mode & 0o777).toBe(0o600);
+    expect((await allFiles()).sort()).toEqual([".shards", PACK_PATH.split("/")[2]]);
+  });
+
+  test("leaves neither a file nor a descriptor when it is discarded, aborted or cannot be published", async () => {
+    const store = await openFileSystemStore(root, { create: true });
+    await store.put(SHORT, [BYTES]);
+    await mkdir(join(root, "taken.f"));
+    const before = openDescriptors(root);
+    const drafts = await Promise.all(
+      [PACK, PACK, PACK, parseBlobId("taken")].map((id) => openDraft(store, id)),
+    );
+    expect(openDescriptors(root)).toBe(before + 4);
+    const [discarded, aborted, bad, taken] = drafts;
+    await discarded?.discard();
+    const reason = new Error("stop");
+    await expect(aborted?.publish([PIECE], { signal: AbortSignal.abort(reason) })).rejects.toBe(
+      reason,
+    );
+    const notBytes = "not bytes" as unknown as Uint8Array; // what a caller in JavaScript might pass
+    await expect(bad?.publish([{ offset: 0, bytes: notBytes }])).rejects.toBeDefined();
+    await expect(taken?.publish([PIECE])).rejects.toMatchObject({ code: "storage-failed" });
+    expect((await allFiles()).sort()).toEqual([".shards", "kopia.repository.f"]);
+    expect(openDescriptors(root)).toBe(before);
+  });
+
+  test("is made in no store that is read-only or gone", async () => {
+    const readOnly = await openFileSystemStore(root, { readOnly: true });
+    await expect(openDraft(readOnly, PACK)).rejects.toMatchObject({ code: "read-only" });
+    const store = await openFileSystemStore(join(root, "disk"), { create: true });
+    await store.put(SHORT, [BYTES]);
+    await rm(join(root, "disk"), { recursive: true });
+    await expect(openDraft(store, PACK)).rejects.toMatchObject({ code: "storage-failed" });
+    expect(await readdir(root)).toEqual([]);
+  });
+});
+
+async function openDraft(store: BlobStore, id: BlobId): Promise<BlobDraft> {
+  const draft = await store.draft?.(id);
+  return draft ?? Promise.reject(new Error("a folder has drafts"));
+}
 
 test("a blob id that would lead out of the root is refused", async () => {
   await writeFile(join(root, ".shards"), '{"default":[2],"maxNonShardedLength":3}');

@@ -60,13 +60,13 @@ export class AtomicWriter {
 
   async #create(path: string): Promise<FileHandle> {
     try {
-      return await open(path, "wx", this.#options.fileMode);
+      return await open(path, "wx+", this.#options.fileMode);
     } catch (error) {
       if (systemErrorName(error) !== "ENOENT") {
         throw error;
       }
       await this.#makeDirectory(dirname(path));
-      return await open(path, "wx", this.#options.fileMode);
+      return await open(path, "wx+", this.#options.fileMode);
     }
   }
 
