@@ -4,6 +4,7 @@ import { join } from "node:path";
 import { afterAll, describe, expect, test } from "vitest";
 import { openFileSystemStore } from "../blob/filesystem-store.ts";
 import { createMemoryStore } from "../blob/memory-store.ts";
+import { limitStore } from "../blob/limit-store.ts";
 import { passThrough } from "../blob/pass-through.ts";
 import { retryStore } from "../blob/retry-store.ts";
 import { type BlobStore, parseBlobId } from "../blob/store.ts";
@@ -38,6 +39,16 @@ for (const [name, open] of Object.entries(STORES)) {
     }
   });
 }
+
+describe("wrappers of a filesystem store that hand on its drafts", () => {
+  const open = async (): Promise<BlobStore> => {
+    const store = await openFileSystemStore(join(directory, "wrapped"), { create: true });
+    return limitStore(retryStore(faultyStore(store), { environment }), { environment });
+  };
+  for (const storeCase of blobStoreCases({ open }).filter(({ name }) => /draft/.test(name))) {
+    test(storeCase.name, () => storeCase.run());
+  }
+});
 
 /** Names of the cases that a store fails. */
 async function failedCases(store: BlobStore): Promise<string[]> {

@@ -1,6 +1,7 @@
 import { forEachLimit } from "../base/concurrency.ts";
 import { errorMessage, isVarveError } from "../base/errors.ts";
 import { type BlobStore, parseBlobId } from "../blob/store.ts";
+import { DRAFT_CASES } from "./blob-store-draft-cases.ts";
 import { LISTING_CASES } from "./blob-store-listing-cases.ts";
 import { OPTION_CASES } from "./blob-store-option-cases.ts";
 import { READ_WRITE_CASES } from "./blob-store-read-write-cases.ts";
@@ -31,7 +32,7 @@ export interface BlobStoreCasesOptions {
 
 /** The conformance cases; they may run at the same time, and leave nothing behind but blobs that storage has locked. */
 export function blobStoreCases(options: BlobStoreCasesOptions): readonly BlobStoreCase[] {
-  const checks = [...READ_WRITE_CASES, ...LISTING_CASES, ...OPTION_CASES];
+  const checks = [...READ_WRITE_CASES, ...LISTING_CASES, ...OPTION_CASES, ...DRAFT_CASES];
   return checks.map((storeCheck, index) => {
     const prefix = `${options.prefix ?? "zz"}${String(index).padStart(2, "0")}`;
     const run = async (): Promise<void> => {

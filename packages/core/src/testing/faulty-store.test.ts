@@ -1,4 +1,8 @@
+import { mkdtemp, readdir, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { expect, test } from "vitest";
+import { openFileSystemStore } from "../blob/filesystem-store.ts";
 import { createMemoryStore } from "../blob/memory-store.ts";
 import { parseBlobId } from "../blob/store.ts";
 import { faultyStore, type WriteFault } from "./faulty-store.ts";
@@ -33,6 +37,26 @@ test("a half-acknowledged write throws and was done, deletes included", async ()
   await expect(store.delete(A)).rejects.toMatchObject({ retryable: false });
   await expect(below.stat(A)).rejects.toMatchObject({ code: "blob-not-found" });
 });
+
+test.each(["lost", "half-acknowledged"] as const)(
+  "a draft whose publishing is %s throws, counts as a put, and leaves nothing else",
+  async (outcome) => {
+    const root = await mkdtemp(join(tmpdir(), "varve-faulty-"));
+    const below = await openFileSystemStore(root, { create: true });
+    const write = ({ number }: { number: number }): WriteFault | undefined =>
+      number === 1 ? { outcome, crash: true } : undefined;
+    const store = faultyStore(below, { write });
+    const open = await store.draft?.(B);
+    const draft = await store.draft?.(A);
+    await expect(draft?.publish([{ offset: 0, bytes: BYTES }])).rejects.toThrow(outcome);
+    await expect(open?.publish([])).rejects.toThrow("has crashed");
+    await expect(store.draft?.(B)).rejects.toThrow("has crashed");
+    expect(store.writes).toBe(1);
+    const stored = outcome === "lost" ? [".shards"] : [".shards", "a.f"];
+    expect((await readdir(root)).sort()).toEqual(stored);
+    await rm(root, { recursive: true });
+  },
+);
 
 test("after a crash every call throws, and the storage keeps what it has", async () => {
   const { below, store } = failingAt(2, { outcome: "lost", crash: true });

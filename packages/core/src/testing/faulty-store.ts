@@ -1,7 +1,7 @@
 import { VarveError } from "../base/errors.ts";
 import { passThrough } from "../blob/pass-through.ts";
 import { resolveRange } from "../blob/range.ts";
-import type { BlobId, BlobInfo, BlobStore } from "../blob/store.ts";
+import type { BlobDraft, BlobId, BlobInfo, BlobStore } from "../blob/store.ts";
 
 /** A put or delete that is about to happen; `number` counts both from 1. */
 export interface StorageWrite {
@@ -69,14 +69,39 @@ export function faultyStore(store: BlobStore, plan: FaultPlan = {}): FaultyStore
     throw new VarveError("storage-failed", what, { retryable: fault.retryable ?? false });
   };
 
+  const draft = store.draft?.bind(store);
   return {
     ...passThrough(store),
     ...faultyReads(store, { readFault, refuseIfCrashed }),
     get writes() {
       return writes;
     },
+    draft:
+      draft &&
+      (async (id, options) => {
+        refuseIfCrashed();
+        return faultyDraft(await draft(id, options), (publish) => write("put", id, publish));
+      }),
     put: (id, parts, options) => write("put", id, () => store.put(id, parts, options)),
     delete: (id, options) => write("delete", id, () => store.delete(id, options)),
+  };
+}
+
+/** To publish it is a put. */
+function faultyDraft(
+  draft: BlobDraft,
+  put: (publish: () => Promise<BlobInfo>) => Promise<BlobInfo>,
+): BlobDraft {
+  return {
+    ...draft,
+    async publish(pieces, options) {
+      try {
+        return await put(() => draft.publish(pieces, options));
+      } catch (error) {
+        await draft.discard();
+        throw error;
+      }
+    },
   };
 }
 
