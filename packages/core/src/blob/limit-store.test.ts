@@ -3,11 +3,20 @@ import type { Environment } from "../base/environment.ts";
 import { simulatedClock } from "../../test/simulated-clock.ts";
 import { type LimitedStore, limitStore, type StoreLimits } from "./limit-store.ts";
 import { createMemoryStore } from "./memory-store.ts";
+import { meteredStore } from "./meter.ts";
 import { passThrough } from "./pass-through.ts";
-import { type BlobStore, parseBlobId } from "./store.ts";
+import { readOnlyStore } from "./read-only-store.ts";
+import { retryStore } from "./retry-store.ts";
+import { type BlobDraft, type BlobStore, parseBlobId } from "./store.ts";
 
 const MB = 1_000_000;
 const A = parseBlobId("a");
+const DRAFT: BlobDraft = {
+  descriptor: -1,
+  read: async () => new Uint8Array(),
+  publish: async () => ({ id: A, size: 0, mtimeMs: 0 }),
+  discard: async () => {},
+};
 
 /** When each call reached the store below, in ms since the start, and how much it moved. */
 function limited(limits: StoreLimits): {
@@ -130,6 +139,36 @@ test("an abort ends the waiting with its reason, and nothing is written", async 
     await expect(call).rejects.toBe(reason);
   }
   expect(events).toEqual([]);
+});
+
+test("there are drafts while nothing that is written is limited, and those that were begun go on", async () => {
+  const { environment } = simulatedClock();
+  const inner: BlobStore = { ...passThrough(createMemoryStore()), draft: async () => DRAFT };
+  const store = limitStore(retryStore(inner, { environment }), { environment });
+  const limits: readonly StoreLimits[] = [
+    { maxUploadSpeedBytesPerSecond: MB },
+    { writesPerSecond: 1000 },
+    { concurrentWrites: 4 },
+  ];
+  for (const limit of limits) {
+    const { draft } = store;
+    store.setLimits(limit);
+    expect(store.draft).toBeUndefined();
+    expect(await draft?.(A)).toBe(DRAFT);
+    store.setLimits({});
+    expect(await store.draft?.(A)).toBe(DRAFT);
+  }
+  store.setLimits({ maxDownloadSpeedBytesPerSecond: MB, concurrentReads: 1, listsPerSecond: 1 });
+  expect(await store.draft?.(A)).toBe(DRAFT);
+});
+
+test("wrappers that must see each put have no drafts", () => {
+  const inner: BlobStore = { ...passThrough(createMemoryStore()), draft: async () => DRAFT };
+  const { environment } = simulatedClock();
+  for (const store of [readOnlyStore(inner), meteredStore(inner), passThrough(inner)]) {
+    expect(store.draft).toBeUndefined();
+    expect(limitStore(retryStore(store, { environment }), { environment }).draft).toBeUndefined();
+  }
 });
 
 test("a limit that is no limit is refused", () => {

@@ -50,6 +50,15 @@ test("a retryable error is tried again after waits that grow by half", async () 
   expect(sleeps).toHaveLength(9);
 });
 
+test("a draft that cannot be begun is tried again", async () => {
+  const { environment, sleeps } = recordingEnvironment(255);
+  const errors = [BUSY, BUSY];
+  const begin = async (): Promise<never> => Promise.reject(errors.shift() ?? BROKEN);
+  const inner: BlobStore = { ...passThrough(createMemoryStore()), draft: begin };
+  await expect(retryStore(inner, { environment }).draft?.(A)).rejects.toBe(BROKEN);
+  expect(sleeps).toEqual([100, 150]);
+});
+
 test("waits lie between half and all of the delay, and have a bound", async () => {
   const { environment, sleeps } = recordingEnvironment(0);
   const { store } = failing(Array.from({ length: 4 }, () => BUSY));

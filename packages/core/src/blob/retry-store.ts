@@ -58,11 +58,12 @@ export function retryStore(store: BlobStore, options: RetryOptions): BlobStore {
     }
   }
 
+  const draft = store.draft?.bind(store);
   return {
     ...passThrough(store),
     get: (id, call) => retry(`get ${id}`, call, () => store.get(id, call)),
     put: (id, parts, call) => retry(`put ${id}`, call, () => store.put(id, parts, call)),
-    draft: store.draft?.bind(store),
+    draft: draft && ((id, call) => retry(`put ${id}`, call, () => draft(id, call))),
     stat: (id, call) => retry(`stat ${id}`, call, () => store.stat(id, call)),
     list: (prefix, call) => list(prefix, call?.signal),
     delete: (id, call) => retry(`delete ${id}`, call, () => store.delete(id, call)),
