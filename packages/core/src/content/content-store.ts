@@ -64,7 +64,7 @@ export interface ContentStore {
   /**
    * What `append` does, for a batch whose bytes the caller will write to storage itself: resolves with the place, or throws what `append` throws.
    * The contents count as stored, as those of `append` do, so a place must be filled or given up, and then {@link room} waited for.
-   * Nothing where storage takes only whole blobs. Only for contents without a prefix.
+   * Nothing where storage takes only whole blobs, or does now: who has it may go on with it. Only for contents without a prefix.
    */
   readonly place: ((layout: BatchLayout) => Promise<BatchPlace>) | undefined;
   /** Resolves when there is room (backpressure). Throws what `append` throws. */

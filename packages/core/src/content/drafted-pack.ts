@@ -1,7 +1,7 @@
 import { totalLength } from "../base/bytes.ts";
 import { assert } from "../base/errors.ts";
 import type { CallOptions } from "../base/environment.ts";
-import type { BlobDraft, BlobId, BlobStore, DraftPiece } from "../blob/store.ts";
+import type { BlobDraft, BlobId, BlobInfo, BlobStore, DraftPiece } from "../blob/store.ts";
 import type { Sealer } from "../format/sealer.ts";
 import type { ContentInfo } from "../index/content-info.ts";
 import { type EntryOptions, PackLayout, type PackOptions } from "./pack-layout.ts";
@@ -37,8 +37,10 @@ interface Hole {
 export class DraftedPack {
   readonly #layout: PackLayout;
   readonly #draft: Promise<BlobDraft>;
-  /** Places that are not written yet. */
+  /** Places that are not written yet, or never will be. */
   readonly #holes = new Set<Hole>();
+  /** From then on the file can no longer be read as a draft. */
+  #publishing: Promise<BlobInfo> | undefined;
 
   constructor(options: PackOptions, draft: NonNullable<BlobStore["draft"]>) {
     this.#layout = new PackLayout(options);
@@ -71,12 +73,11 @@ export class DraftedPack {
     filled.catch(options.lost);
     const hole: Hole = { start: position, end: this.length, filled };
     this.#holes.add(hole);
-    const end = (settle: () => void): void => {
+    const written = (): void => {
       this.#holes.delete(hole);
-      settle();
+      resolve();
     };
-    const written = (): void => end(resolve);
-    const lost = (cause: unknown): void => end(() => reject(cause));
+    const lost = reject; // a hole for ever
     const place = this.#draft.then(
       ({ descriptor }) => ({ descriptor, position, length, written, lost }),
       (error: unknown) => {
@@ -87,14 +88,19 @@ export class DraftedPack {
     return { entries, place };
   }
 
-  /** The bytes of a content that was added, as soon as they are written. */
-  async sealedAt({ packOffset, packedLength }: ContentInfo): Promise<Uint8Array> {
+  /** The bytes of a content that was added, as soon as they are written; nothing when they are read from storage. */
+  async sealedAt({ packOffset, packedLength }: ContentInfo): Promise<Uint8Array | undefined> {
     for (const { start, end, filled } of this.#holes) {
       if (start <= packOffset && packOffset < end) {
         await filled;
       }
     }
-    return await (await this.#draft).read({ offset: packOffset, length: packedLength });
+    const draft = await this.#draft;
+    if (this.#publishing !== undefined) {
+      await this.#publishing;
+      return undefined;
+    }
+    return await draft.read({ offset: packOffset, length: packedLength });
   }
 
   /** Resolves when nothing is missing any longer; rejects when something will be missing for ever. */
@@ -111,7 +117,9 @@ export class DraftedPack {
     const end = this.length;
     const { head, tail, index } = this.#layout.finish(sealer);
     const pieces: DraftPiece[] = [...inRow(head, 0), ...inRow(tail, end)];
-    await (await this.#draft).publish(pieces, options);
+    const draft = await this.#draft;
+    this.#publishing = draft.publish(pieces, options);
+    await this.#publishing;
     return { size: end + totalLength(tail), index };
   }
 

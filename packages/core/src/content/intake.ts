@@ -49,13 +49,16 @@ export class Intake implements Pick<ContentStore, "claim" | "append" | "place" |
   }
 
   get place(): ContentStore["place"] {
-    if (!this.#writer.hasPlaces) {
+    const { draft } = this.#writer;
+    if (draft === undefined) {
       return undefined;
     }
     return async (layout) => {
       this.requireWritable();
       this.#writer.throwIfFailed();
-      const { place } = this.#settle((options) => this.#writer.place(layout, options));
+      const { place } = this.#settle((options) =>
+        this.#writer.place(layout, { ...options, draft }),
+      );
       this.#writer.startFullPacks();
       const { hasRoom } = this.#writer;
       return { ...(await place), hasRoom };

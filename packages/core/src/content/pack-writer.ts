@@ -62,8 +62,6 @@ export class PackWriter {
   readonly #stop = new AbortController();
   /** Open, or on their way. */
   readonly #unstored = new Map<BlobId, PackBuilder | DraftedPack>();
-  /** Of the store when it was first asked for: who works with places goes on with them, even if limits were set meanwhile. */
-  #draft: BlobStore["draft"];
   #session: WriteSession | undefined;
   #closedPacks = 0;
   #failure: { readonly error: unknown } | undefined;
@@ -90,9 +88,10 @@ export class PackWriter {
     return pack.add(batch, options);
   }
 
-  /** Threads may write data to storage themselves: {@link place}. */
-  get hasPlaces(): boolean {
-    return this.#options.store.draft !== undefined;
+  /** Where threads may write data to storage themselves: for {@link place}. */
+  get draft(): BlobStore["draft"] {
+    const { store } = this.#options;
+    return store.draft?.bind(store);
   }
 
   /**
@@ -101,18 +100,18 @@ export class PackWriter {
    */
   place(
     batch: BatchLayout,
-    options: EntryOptions,
+    options: EntryOptions & { readonly draft: NonNullable<BlobStore["draft"]> },
   ): {
     readonly entries: readonly ContentInfo[];
     readonly place: ReturnType<DraftedPack["add"]>["place"];
   } {
     assert(kindOf(batch) === "p", "only data is written by threads");
-    this.#draft ??= this.#options.store.draft;
-    const draft = this.#draft;
-    assert(draft !== undefined, "who asks for a place has seen that there are some");
     const session = this.#currentSession();
     if (session.drafted === undefined) {
-      const pack = new DraftedPack({ kind: "p", sessionId: session.id, ...this.#options }, draft);
+      const pack = new DraftedPack(
+        { kind: "p", sessionId: session.id, ...this.#options },
+        options.draft,
+      );
       session.drafted = pack;
       this.#unstored.set(pack.id, pack);
     }
@@ -126,8 +125,7 @@ export class PackWriter {
 
   /** The sealed bytes of a content whose pack is not in storage yet. What is not promised is to be used at once, or copied. */
   inFlight(info: ContentInfo): Uint8Array | Promise<Uint8Array | undefined> | undefined {
-    const pack = this.#unstored.get(info.packBlobId);
-    return pack instanceof DraftedPack ? this.#readDrafted(pack, info) : pack?.sealedAt(info);
+    return this.#unstored.get(info.packBlobId)?.sealedAt(info);
   }
 
   /** Packs that entries may name already though they are not in storage. */
@@ -210,17 +208,6 @@ export class PackWriter {
       await (pack instanceof DraftedPack ? pack.discard() : undefined);
     }
     this.#unstored.clear();
-  }
-
-  async #readDrafted(pack: DraftedPack, info: ContentInfo): Promise<Uint8Array | undefined> {
-    try {
-      return await pack.sealedAt(info);
-    } catch (error) {
-      if (this.#unstored.has(pack.id)) {
-        throw error;
-      }
-      return undefined; // it has been stored meanwhile
-    }
   }
 
   #currentSession(): WriteSession {

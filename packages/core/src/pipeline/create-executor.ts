@@ -82,9 +82,18 @@ async function start(options: CreateExecutorOptions): Promise<Executor> {
 class JobClaims implements ContentSink {
   readonly #sink: ContentSink;
   readonly #open = new Set<ContentId>();
+  /** For the whole job, whatever becomes of the sink's meanwhile. */
+  readonly place: ContentSink["place"];
 
   constructor(sink: ContentSink) {
     this.#sink = sink;
+    const { place } = sink;
+    this.place =
+      place &&
+      ((layout) => {
+        this.#close(layout);
+        return place(layout);
+      });
   }
 
   claim(ids: readonly ContentId[]): boolean[] {
@@ -100,17 +109,6 @@ class JobClaims implements ContentSink {
   append(batch: SealedBatch, options?: CallOptions): Promise<void> {
     this.#close(batch);
     return this.#sink.append(batch, options);
-  }
-
-  get place(): ContentSink["place"] {
-    const { place } = this.#sink;
-    return (
-      place &&
-      ((layout) => {
-        this.#close(layout);
-        return place(layout);
-      })
-    );
   }
 
   async room(options?: CallOptions): Promise<void> {
