@@ -32,7 +32,10 @@ const format = {
   )),
   maxPackSize: 20_000,
 };
-const sealer = createSealer(format, { crypto, randomBytes: environment.randomBytes });
+const sealer = createSealer(format, {
+  crypto,
+  randomBytes: (size) => environment.randomBytes(size),
+});
 
 let root: string;
 let store: BlobStore;
@@ -84,11 +87,10 @@ async function draftOf(store: BlobStore, id: BlobId): Promise<BlobDraft> {
 }
 
 /** What a thread does with its place. */
-function fill({ descriptor, position, written }: BatchPlace, { batch }: Sealed): void {
-  expect(writeSync(descriptor, batch.bytes, 0, batch.bytes.length, position)).toBe(
-    batch.bytes.length,
-  );
-  written();
+function fill(place: BatchPlace, { batch }: Sealed): void {
+  const { bytes } = batch;
+  expect(writeSync(place.descriptor, bytes, 0, bytes.length, place.position)).toBe(bytes.length);
+  place.written();
 }
 
 /** Whether it has settled when everything else has had its turn. */
