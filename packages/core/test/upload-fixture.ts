@@ -3,6 +3,7 @@ import type { Environment } from "../src/base/environment.ts";
 import type { BlobId, BlobStore } from "../src/blob/store.ts";
 import { openCodecs } from "../src/compression/registry.ts";
 import { openCrypto } from "../src/crypto/registry.ts";
+import type { RepositoryFormat } from "../src/format/format.ts";
 import { readFormat } from "../src/format/format-store.ts";
 import { createMemoryStore } from "../src/blob/memory-store.ts";
 import { policyTree } from "../src/policy/policy-tree.ts";
@@ -65,12 +66,20 @@ export async function fillWithRepository(empty: BlobStore): Promise<void> {
 export async function openTestRepository(
   store: BlobStore,
   environment: Environment,
-  options: Pick<OpenRepositoryOptions, "notes"> = {},
+  options: Pick<OpenRepositoryOptions, "notes" | "executor"> & {
+    readonly maxPackSize?: number;
+  } = {},
 ): Promise<Repository> {
   const [crypto, codecs] = await primitives;
-  const { format } = await template;
-  const opened = { ...options, password: PASSWORD, environment, crypto, codecs };
-  return openWithFormat(store, format, opened);
+  const format = await testFormat();
+  const { maxPackSize = format.maxPackSize, ...rest } = options;
+  const opened = { ...rest, password: PASSWORD, environment, crypto, codecs };
+  return openWithFormat(store, { ...format, maxPackSize }, opened);
+}
+
+/** Of all these repositories. */
+export async function testFormat(): Promise<RepositoryFormat> {
+  return (await template).format;
 }
 
 /** `policy` for the whole source, without asking a repository. */

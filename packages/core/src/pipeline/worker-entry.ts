@@ -120,6 +120,9 @@ async function runJob(
 
 function answerFor(running: RunningJob, { isCertain = false } = {}): Promise<Answer> {
   return new Promise((resolve, reject) => {
+    if (running.abort.signal.aborted && !isCertain) {
+      throw running.abort.signal.reason; // nobody answers any longer
+    }
     running.waiting = { resolve, reject, isCertain };
   });
 }
