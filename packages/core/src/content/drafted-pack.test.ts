@@ -236,7 +236,7 @@ test("who works with places goes on when limits are set, and nobody else begins"
   expect(contents.place).toBeUndefined();
   const one = sealed(1);
   contents.claim([one.id]);
-  fill((await place?.(one.batch)) ?? Promise.reject(), one);
+  fill((await place?.(one.batch)) ?? expect.fail("it was there"), one);
   await contents.flush();
   limited.setLimits({});
   const two = sealed(2);
