@@ -137,7 +137,7 @@ export class SmallLocalFile implements WritableFile {
   async writeAt(offset: number, bytes: Uint8Array): Promise<void> {
     const { writers, sizeBytes } = this.#file;
     if (writers !== undefined && bytes.length === sizeBytes) {
-      await this.#make(writers, bytes.slice());
+      await this.#make(writers, bytes);
       return;
     }
     this.#direct ??= this.#file.openNow();

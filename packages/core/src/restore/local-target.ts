@@ -17,7 +17,7 @@ import {
   tryCreate,
   unlessExists,
 } from "./local-place.ts";
-import { LocalWriters, SMALL_FILE_BYTES } from "./local-writers.ts";
+import { LocalWriters } from "./local-writers.ts";
 import {
   type EntryPath,
   type RestoreTarget,
@@ -25,6 +25,7 @@ import {
   pathBytes,
   pathText,
 } from "./target.ts";
+import { SMALL_FILE_BYTES } from "./writer-memory.ts";
 
 /**
  * A tree on the local file system. Nothing outside the target is ever written: below the target no symlink is

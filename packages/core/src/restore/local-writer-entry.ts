@@ -10,15 +10,15 @@ import {
   SET_ID_BITS,
 } from "./local-metadata.ts";
 import { createReplacing, failure } from "./local-place.ts";
-import type { BatchResult, FileBatch, WriterOptions } from "./local-writers.ts";
+import type { BatchResult, FileBatch, WriterData, WriterOptions } from "./local-writers.ts";
 
 /** The main program of a thread that makes small files. It ends when the main thread terminates it. */
 
 assert(parentPort !== null, "local-writer-entry runs in a worker thread");
 const port = parentPort;
-// workerData is what LocalWriters was given.
+const { memory, options: given } = workerData as WriterData; // what LocalWriters gave
 const options: WriterOptions & MetadataOptions = {
-  ...(workerData as WriterOptions),
+  ...given,
   exactTimes: openExactTimes(),
 };
 port.on("message", (batch: FileBatch) => {
@@ -30,13 +30,11 @@ function writeBatch(batch: FileBatch): BatchResult {
   const failures: BatchResult["failures"][number][] = [];
   /** By directory, for this batch: whose the files are that we make there. */
   const owners = new Map<number, Owner>();
-  let start = 0;
   for (const [position, place] of batch.places.entries()) {
     const at = typeof place === "string" ? place : Buffer.from(place);
-    const end = start + (batch.lengths[position] ?? 0);
     try {
       makeFile(at, {
-        bytes: batch.bytes.subarray(start, end),
+        bytes: new Uint8Array(memory, batch.offsets[position], batch.lengths[position]),
         meta: metadataAt(batch, position),
         ownerOfNew: (fd) => ownerIn(owners, batch.directories[position] ?? -1, fd),
       });
@@ -44,7 +42,6 @@ function writeBatch(batch: FileBatch): BatchResult {
       const { code, message } = failure(error, "make file");
       failures.push({ position, code, message });
     }
-    start = end;
   }
   return { batchId: batch.batchId, failures };
 }

@@ -56,7 +56,7 @@ async function write(
 test("many files are made whole, with mode, owner and time", async () => {
   const files = Array.from({ length: 500 }, (_, index) => ({
     name: `f${index}`,
-    text: index % 7 === 0 ? "" : `text of ${index}`,
+    text: `text of ${index} `.repeat(8000).slice(0, (index % 9) * 8192),
     mode: index % 2 === 0 ? 0o600 : 0o4755,
   }));
   expect(new Set(await write("many", files))).toEqual(new Set([undefined]));

@@ -1,10 +1,9 @@
 import { Worker } from "node:worker_threads";
-import { Semaphore } from "../base/concurrency.ts";
-import { concatBytes } from "../base/bytes.ts";
 import { assert, type ErrorCode, errorMessage, VarveError } from "../base/errors.ts";
 import { openExactTimes } from "./local-exact-times.ts";
 import type { EntryMetadata, MetadataOptions } from "./local-metadata.ts";
 import type { OverwriteOptions } from "./local-place.ts";
+import { WriterMemory } from "./writer-memory.ts";
 
 /**
  * Threads that make whole small files. Making a file is four calls to the system that take fifty microseconds together,
@@ -12,20 +11,23 @@ import type { OverwriteOptions } from "./local-place.ts";
  * several directories go over in batches, packed, so that crossing costs little.
  */
 
-/** Where threads are of use: longer files are written by this thread's own pool. */
-export const SMALL_FILE_BYTES: number = 64 * 1024;
-
 export interface WholeFile {
   readonly at: string | Buffer;
   /** Descriptor of the directory it lies in, open until the file is complete. */
   readonly directory: number;
   readonly meta: EntryMetadata | undefined;
-  /** Kept until it is written. */
+  /** At most `SMALL_FILE_BYTES`. */
   readonly bytes: Uint8Array;
 }
 
-/** What a thread is started with. */
 export type WriterOptions = OverwriteOptions & Omit<MetadataOptions, "exactTimes">;
+
+/** What a thread is started with. */
+export interface WriterData {
+  readonly options: WriterOptions;
+  /** Of `WriterMemory`. */
+  readonly memory: SharedArrayBuffer;
+}
 
 /** What crosses: one element of each list for each file. */
 export interface FileBatch {
@@ -35,8 +37,9 @@ export interface FileBatch {
   /** Mode, uid, gid; mode -1 without metadata. */
   readonly owners: Int32Array;
   readonly timesNs: BigInt64Array;
+  /** Where their bytes lie in the shared memory. */
+  readonly offsets: Uint32Array;
   readonly lengths: Uint32Array;
-  readonly bytes: Uint8Array;
 }
 
 export interface BatchResult {
@@ -48,6 +51,9 @@ export interface BatchResult {
   }[];
 }
 
+/** A file whose bytes are in the shared memory. */
+type PlacedFile = Omit<WholeFile, "bytes"> & { readonly offset: number; readonly length: number };
+
 interface Waiting {
   readonly resolve: () => void;
   readonly reject: (error: unknown) => void;
@@ -55,9 +61,6 @@ interface Waiting {
 
 const BATCH_FILES = 64;
 const BATCH_BYTES = 1024 * 1024;
-/** Bytes on their way to the threads, and what each file takes besides. */
-const HELD_BYTES = 8 * 1024 * 1024;
-const FILE_COST_BYTES = 1024;
 const ENTRY_URL = new URL("./local-writer-entry.js", import.meta.url);
 // A thread holds a batch and nothing else.
 const HEAP_LIMITS = { maxOldGenerationSizeMb: 64, maxYoungGenerationSizeMb: 4 };
@@ -66,29 +69,30 @@ export class LocalWriters {
   readonly #startThread: () => WriterThread;
   readonly #maxThreads: number;
   readonly #threads: WriterThread[] = [];
-  readonly #held = new Semaphore(HELD_BYTES);
+  readonly #memory = new WriterMemory();
   /** By directory; a directory stays with its thread while any of its files is on the way. */
   readonly #directories = new Map<number, DirectoryFiles>();
   #scheduled = false;
 
   /** `url`: the compiled `local-writer-entry`, when it does not lie beside this module. */
   constructor(threads: number, options: WriterOptions, url: URL = ENTRY_URL) {
-    this.#startThread = () => new WriterThread(url, options);
+    const data = { options, memory: this.#memory.shared };
+    this.#startThread = () => new WriterThread(url, data);
     this.#maxThreads = threads;
     // The library of `ffi-rs` must not be unloaded with the thread that loaded it: that ends the process (ffi-rs 1.3).
     openExactTimes();
   }
 
   /**
-   * Resolves when there is room for another; then `done` resolves when the file is complete, or rejects with why it could
+   * Resolves when its bytes have been taken; then `done` resolves when the file is complete, or rejects with why it could
    * not be made: then nothing of it is there.
    */
   async add(file: WholeFile): Promise<{ done: Promise<void> }> {
-    const cost = file.bytes.length + FILE_COST_BYTES;
-    await this.#held.acquire(cost);
+    const { bytes, ...rest } = file;
+    const offset = await this.#memory.hold(bytes);
     const directory = this.#directory(file.directory);
-    directory.files.push(file);
-    directory.bytes += file.bytes.length;
+    directory.files.push({ ...rest, offset, length: bytes.length });
+    directory.bytes += bytes.length;
     directory.open += 1;
     const done = new Promise<void>((resolve, reject) => {
       directory.waiting.push({ resolve, reject });
@@ -97,7 +101,7 @@ export class LocalWriters {
       if (directory.open === 0) {
         this.#directories.delete(file.directory);
       }
-      this.#held.release(cost);
+      this.#memory.giveBack(offset);
     });
     done.catch(() => {}); // whoever finishes the file looks at it
     if (directory.files.length >= BATCH_FILES || directory.bytes >= BATCH_BYTES) {
@@ -147,7 +151,7 @@ export class LocalWriters {
 
 /** What one thread makes in one directory: two threads in the same one would only wait for each other. */
 class DirectoryFiles {
-  files: WholeFile[] = [];
+  files: PlacedFile[] = [];
   waiting: Waiting[] = [];
   bytes = 0;
   /** Files that are not complete. */
@@ -178,15 +182,15 @@ class WriterThread {
   #death: VarveError | undefined;
   #idle: (() => void) | undefined;
 
-  constructor(url: URL, options: WriterOptions) {
-    this.#worker = new Worker(url, { workerData: options, resourceLimits: HEAP_LIMITS });
+  constructor(url: URL, workerData: WriterData) {
+    this.#worker = new Worker(url, { workerData, resourceLimits: HEAP_LIMITS });
     this.#worker.on("message", (result: BatchResult) => this.#onResult(result));
     this.#worker.on("messageerror", (error) => this.#die(errorMessage(error)));
     this.#worker.on("error", (error) => this.#die(errorMessage(error)));
     this.#worker.on("exit", (code) => this.#die(`exit code ${code}`));
   }
 
-  send(files: readonly WholeFile[], waiting: readonly Waiting[]): void {
+  send(files: readonly PlacedFile[], waiting: readonly Waiting[]): void {
     if (this.#death !== undefined) {
       rejectAll(waiting, this.#death);
       return;
@@ -194,8 +198,8 @@ class WriterThread {
     const batch = packFiles(this.#nextId++, files);
     this.#batches.set(batch.batchId, waiting);
     this.load += files.length;
-    const { directories, owners, timesNs, lengths, bytes } = batch;
-    const lists = [directories, owners, timesNs, lengths, bytes];
+    const { directories, owners, timesNs, offsets, lengths } = batch;
+    const lists = [directories, owners, timesNs, offsets, lengths];
     // oxlint-disable-next-line unicorn/require-post-message-target-origin -- a thread, not a window
     this.#worker.postMessage(
       batch,
@@ -245,7 +249,7 @@ function rejectAll(waiting: readonly Waiting[], error: VarveError): void {
   }
 }
 
-function packFiles(batchId: number, files: readonly WholeFile[]): FileBatch {
+function packFiles(batchId: number, files: readonly PlacedFile[]): FileBatch {
   return {
     batchId,
     places: files.map(({ at }) => at),
@@ -256,7 +260,7 @@ function packFiles(batchId: number, files: readonly WholeFile[]): FileBatch {
       ),
     ),
     timesNs: BigInt64Array.from(files, ({ meta }) => meta?.mtimeNs ?? 0n),
-    lengths: Uint32Array.from(files, ({ bytes }) => bytes.length),
-    bytes: concatBytes(files.map(({ bytes }) => bytes)),
+    offsets: Uint32Array.from(files, ({ offset }) => offset),
+    lengths: Uint32Array.from(files, ({ length }) => length),
   };
 }
