@@ -27,7 +27,7 @@ export const CONTENT_CACHE_BYTES: number = 64 * 1024 * 1024;
 export const PARALLEL_READS: number = 8;
 /** Reads in flight while restoring or verifying: `adaptiveStore` lets as many through as storage answers well. */
 export const MAX_PARALLEL_READS: number = 32;
-/** Bytes of packs held at once while restoring or verifying. */
+/** Bytes of packs held at once while restoring or verifying, where storage does not say how many reads pay (`parallelReads`). */
 export const READ_AHEAD_BYTES: number = 32 * 1024 * 1024;
 /**
  * Written to a file at once. Linux takes pages for its cache as large as the call, and from 1 MiB on that has cost a virtual machine, which must

@@ -110,6 +110,11 @@ class FileSystemStore implements BlobStore {
     return 2;
   }
 
+  /** One is read while each of a few threads opens another: more would only lie in memory. */
+  parallelReads(): number {
+    return 4;
+  }
+
   async get(id: BlobId, { range, into, signal }: GetOptions = {}): Promise<Uint8Array> {
     signal?.throwIfAborted();
     try {

@@ -8,6 +8,7 @@ export function passThrough(store: BlobStore): BlobStore {
     listsInOrder: store.listsInOrder,
     meter: store.meter,
     parallelPuts: () => store.parallelPuts?.(),
+    parallelReads: () => store.parallelReads?.(),
     get: (id, options) => store.get(id, options),
     put: (id, parts, options) => store.put(id, parts, options),
     stat: (id, options) => store.stat(id, options),

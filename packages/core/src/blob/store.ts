@@ -90,6 +90,8 @@ export interface BlobStore extends AsyncDisposable {
   readonly meter?: Meter | undefined;
   /** Puts at the same time that pay as things are; left out, or `undefined`, where that is not known. */
   parallelPuts?(): number | undefined;
+  /** The same of reads that are some MiB long. */
+  parallelReads?(): number | undefined;
   /** The whole blob or exactly the range; the result is the caller's. Throws `blob-not-found`, `range-invalid`. */
   get(id: BlobId, options?: GetOptions): Promise<Uint8Array>;
   /** Stores the concatenation of `parts`, replacing an existing blob; the parts, which may lie in shared memory, are not changed and not kept. Durable when it resolves. Throws `read-only`. */

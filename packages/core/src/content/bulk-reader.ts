@@ -42,7 +42,7 @@ export interface ContentOpener {
 export interface ContentReadSource {
   /** Left out: contents are opened on the calling thread. */
   readonly executor?: ContentOpener | undefined;
-  readonly blobs: Pick<BlobStore, "get">;
+  readonly blobs: Pick<BlobStore, "get" | "parallelReads">;
   readonly contents: Pick<ContentStore, "read" | "decode">;
   readonly memory: Pick<MemoryPlan, "parallelReads" | "readAheadBytes">;
   readonly environment: Pick<Environment, "nowMs" | "sleep">;
@@ -120,7 +120,8 @@ export class BulkReader {
   constructor(source: ContentReadSource, options: { parallel?: number | undefined } = {}) {
     this.#source = source;
     this.#parallel = options.parallel ?? source.memory.parallelReads;
-    this.#held = new Semaphore(source.memory.readAheadBytes);
+    const pays = (source.blobs.parallelReads?.() ?? Number.POSITIVE_INFINITY) * JOINED_READ_BYTES;
+    this.#held = new Semaphore(Math.min(source.memory.readAheadBytes, pays));
     this.#turns = new Turns(source.environment);
   }
 
