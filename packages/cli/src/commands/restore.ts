@@ -13,6 +13,7 @@ import {
 } from "@varve/core";
 import { type Command, Option } from "commander";
 import { archiveModeOf, openArchive } from "../archive-file.ts";
+import { collectObjectsOften } from "../ceiling.ts";
 import { type CommandContext, withRepository } from "../context.ts";
 import { EXIT_FAILED } from "../exit.ts";
 import { addSwitch, parseCount } from "../options.ts";
@@ -80,6 +81,7 @@ export function restoreCommand(command: Command): void {
   addSwitch(command, "json", { on: false, help: "print one JSON document" });
   command.action(async (source: string, targets: readonly string[]) => {
     const options = command.opts<RestoreOptions>();
+    collectObjectsOften();
     const expanded = await findPlaceholders([source, ...targets]);
     if (expanded.length === 0 && targets.length > 1) {
       throw new VarveError("invalid-argument", "there is more than one target");
