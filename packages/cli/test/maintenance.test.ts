@@ -1,7 +1,9 @@
 import { createHash } from "node:crypto";
 import { readdirSync, readFileSync, statSync } from "node:fs";
 import { join } from "node:path";
-import type { MaintenancePlan, Usage } from "@varve/core";
+import type { BlobTotals, MaintenancePlan, Usage } from "@varve/core";
+import { canRunGoServers } from "@varve/testenv/process.ts";
+import { startVersitygw } from "@varve/testenv/s3-servers.ts";
 import { afterEach, beforeEach, expect, test } from "vitest";
 import { Cli, type SnapshotJson } from "./cli-fixture.ts";
 
@@ -149,3 +151,31 @@ test("object locks that are not there, or too short, are not extended", async ()
   expect(refused.status).toBe(1);
   expect(refused.stderr).toContain("no object locks");
 });
+
+if (canRunGoServers("maintenance of a bucket with object lock on versitygw")) {
+  test("where locks refuse deletions the rest is done, what stays is said, and the status is 4", async () => {
+    await using server = await startVersitygw({ versions: false });
+    await server.createBucket("locked", { objectLock: true });
+    cli.write("docs/a", "alpha");
+    const config = ["--config-file", cli.path("locked.config")];
+    const { host } = new URL(server.endpoint);
+    await cli.ok([
+      ...[...config, "repository", "create", "s3", "--bucket=locked", `--endpoint=${host}`],
+      ...["--disable-tls", "--retention-mode=governance", "--retention-period=24h"],
+      ...[`--access-key=${server.accessKeyId}`, `--secret-access-key=${server.secretAccessKey}`],
+      "--persist-credentials",
+    ]);
+    const { id } = await cli.json<SnapshotJson>([...config, "snapshot", "create", "docs"]);
+    await cli.ok([...config, "snapshot", "delete", id, "--delete"]);
+    const run = ["maintenance", "run", "--full", "--safety=none", "--json"];
+    const { status, stdout, stderr } = await cli.run([...config, ...run]);
+    expect({ status, stderr }).toMatchObject({
+      status: 4,
+      stderr: expect.stringMatching(/[1-9]\d* blobs .* stay .*\[blob-locked\]/) as string,
+    });
+    const { locked, tasks } = JSON.parse(stdout) as Report & { readonly locked: BlobTotals };
+    expect(locked.blobs).toBeGreaterThan(0);
+    expect(tasks.at(-1)).toMatchObject({ task: "cleanup-logs", counts: { blobs: 0 } });
+    await cli.ok([...config, "snapshot", "verify"]);
+  });
+}
