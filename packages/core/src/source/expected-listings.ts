@@ -5,6 +5,8 @@ import type { ExpectedDirectory } from "./source-entry.ts";
 /** What a directory takes in its own parent's eyes is not known before the walk comes there; a guess that is seldom too low. */
 const BYTES_OF_ENTRY = 32;
 const BYTES_OF_DIRECTORY = 4096;
+/** Whatever holds the walk up, what it was told of so many is old by then: files may have gone. */
+const DIRECTORIES_AHEAD = 96;
 
 /**
  * Directories that a walk is expected to come to, listed by a thread in the order of the walk, as far ahead as the thread takes
@@ -57,7 +59,7 @@ export class ExpectedListings {
   }
 
   #askMore(): void {
-    for (;;) {
+    while (this.#asked.size < DIRECTORIES_AHEAD) {
       const directory: ExpectedDirectory | undefined = this.#waiting ?? this.#next?.next().value;
       this.#waiting = directory;
       if (directory === undefined) {
