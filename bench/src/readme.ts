@@ -1,9 +1,10 @@
-import { isMainPair, livenessTable, ratioTable, shownCommits } from "./report.ts";
+import { isMainPair, livenessTable, ratioTable, shownCommits, shownVersions } from "./report.ts";
 import { duration, megabytes, table } from "./report-table.ts";
 import {
   type BenchResult,
   type DatasetResult,
   findMeasurement,
+  measuredDatasets,
   type Phase,
   PHASES,
 } from "./result.ts";
@@ -31,16 +32,14 @@ export function readmeSection(
   result: BenchResult,
   { chart, report }: { readonly chart: (dataset: string) => string; readonly report: string },
 ): string {
-  const { machine, versions, datasets } = result;
+  const { machine } = result;
   const counts = result.measurements.map(({ seconds }) => seconds.runs.length);
   const [fewest, most] = [Math.min(...counts), Math.max(...counts)];
   const runs = fewest === most ? `${most}` : `${fewest} to ${most}`;
-  const tools = Object.entries(versions).map(([name, version]) => `${name} ${version}`);
-  const measured = datasets.filter(({ name }) =>
-    result.measurements.some(({ dataset }) => dataset === name),
-  );
+  const tools = shownVersions(result);
+  const measured = measuredDatasets(result);
   return [
-    `Medians of ${runs} interleaved runs on ${result.date}: ${machine.cores} cores, ${Math.round(machine.memoryBytes / 2 ** 30)} GiB of memory, ${machine.system}, ${machine.fileSystem ?? "a local disk"}, Node ${machine.node}; ${tools.join(", ")}. ${shownCommits(result).join("")} Seconds of the whole process and MB, varve / Kopia, both with their defaults. All of it, with least and most: [${report}](${report}).`,
+    `Medians of ${runs} interleaved runs on ${result.date}: ${machine.cores} cores, ${Math.round(machine.memoryBytes / 2 ** 30)} GiB of memory, ${machine.system}, ${machine.fileSystem ?? "a local disk"}, Node ${machine.node}; ${tools}. ${shownCommits(result).join("")} Seconds of the whole process and MB, varve / Kopia, both with their defaults. All of it, with least and most: [${report}](${report}).`,
     table(
       [...COLUMNS],
       measured.map((dataset) => timesRow(result, dataset)),

@@ -5,7 +5,7 @@ import { renderChart } from "./chart.ts";
 import { mergeResults } from "./merge.ts";
 import { readmeSection, replaceSection } from "./readme.ts";
 import { renderReport } from "./report.ts";
-import type { BenchResult } from "./result.ts";
+import { type BenchResult, measuredDatasets } from "./result.ts";
 
 /** Results as files: the JSON itself, the Markdown and the charts beside it, and what the README shows of them. */
 
@@ -69,11 +69,6 @@ function writeReadme(file: string, result: BenchResult): void {
 /** The result that a file holds, if there is one. */
 export function resultIn(file: string): BenchResult | undefined {
   return existsSync(file) ? readResult(file) : undefined;
-}
-
-function measuredDatasets(result: BenchResult): BenchResult["datasets"] {
-  const measured = new Set(result.measurements.map(({ dataset }) => dataset));
-  return result.datasets.filter(({ name }) => measured.has(name));
 }
 
 function chartName(name: string, dataset: string): string {

@@ -39,9 +39,9 @@ export function renderReport(result: BenchResult, options: ReportOptions): strin
   return `${sections.filter((section) => section !== "").join("\n\n")}\n`;
 }
 
-function heading({ date, machine, versions, conditions, ...result }: BenchResult): string {
+function heading({ date, machine, conditions, ...result }: BenchResult): string {
   const { cpu, cores, memoryBytes, system, fileSystem = "a local disk", node } = machine;
-  const tools = Object.entries(versions).map(([name, version]) => `${name} ${version}`);
+  const tools = shownVersions(result);
   const { scale, datasets, measurements } = result;
   const ofCells = measurements.map(({ seconds }) => seconds.runs.length);
   const runs = ofCells.length > 0 ? Math.max(...ofCells) : result.runs;
@@ -50,11 +50,17 @@ function heading({ date, machine, versions, conditions, ...result }: BenchResult
     `# Measured ${date}`,
     "",
     `${cpu}, ${cores} cores, ${gibibytes(memoryBytes)} GiB of memory, ${system}, ${fileSystem}, Node ${node}.`,
-    ...(tools.length === 0 ? [] : [`${tools.join(", ")}.`]),
+    ...(tools === "" ? [] : [`${tools}.`]),
     ...shownCommits(result),
     ...(datasets.length === 0 ? [] : [`Datasets at scale ${scale}; ${shown}.`]),
     ...(conditions.length === 0 ? [] : ["", ...conditions.map((condition) => `- ${condition}`)]),
   ].join("\n");
+}
+
+export function shownVersions({ versions }: Pick<BenchResult, "versions">): string {
+  return Object.entries(versions)
+    .map(([name, version]) => `${name} ${version}`)
+    .join(", ");
 }
 
 export function shownCommits({ commits = [] }: Pick<BenchResult, "commits">): string[] {

@@ -172,3 +172,9 @@ export function findMeasurement(
       dataset === cell.dataset && tool === cell.tool && phase === cell.phase,
   );
 }
+
+/** Those that anything was measured with, in their order. */
+export function measuredDatasets(result: BenchResult): BenchResult["datasets"] {
+  const measured = new Set(result.measurements.map(({ dataset }) => dataset));
+  return result.datasets.filter(({ name }) => measured.has(name));
+}
