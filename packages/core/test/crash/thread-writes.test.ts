@@ -13,6 +13,7 @@ import { join } from "node:path";
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from "vitest";
 import { READ_WINDOW_BYTES } from "../../src/base/budget.ts";
 import { openFileSystemStore } from "../../src/blob/filesystem-store.ts";
+import { limitStore } from "../../src/blob/limit-store.ts";
 import { passThrough } from "../../src/blob/pass-through.ts";
 import type { BlobStore } from "../../src/blob/store.ts";
 import { createExecutor } from "../../src/pipeline/create-executor.ts";
@@ -75,11 +76,15 @@ function stepping(executor: Executor, step: () => void): Executor {
       return sink.claim(ids);
     },
     append: (batch, options) => sink.append(batch, options),
-    place: async (layout) => {
-      step();
-      const place = await sink.place?.(layout);
-      step();
-      return place ?? Promise.reject(new Error("a folder has places"));
+    get place() {
+      const { place } = sink;
+      const stepped: ContentSink["place"] = async (layout) => {
+        step();
+        const given = await place?.(layout);
+        step();
+        return given ?? expect.fail("there are places");
+      };
+      return place && stepped;
     },
     room: async (options) => {
       step();
@@ -238,5 +243,14 @@ test("a disk that is full when a thread writes fails the backup as such, which l
   await repository[Symbol.asyncDispose]();
   closeSync(full);
   expectNothingLeft();
+  await expectBackupWorks(threads);
+});
+
+test("limits that are set while jobs have places do not disturb them", async () => {
+  const limited = limitStore(store, { environment });
+  const set = (): void => limited.setLimits({ concurrentWrites: 1 });
+  await using repository = await open(stepping(threads, set), limited);
+  expect((await backUp(repository)).errors).toEqual([]);
+  expect((await backUp(repository)).errors).toEqual([]);
   await expectBackupWorks(threads);
 });
