@@ -1,5 +1,6 @@
 #!/usr/bin/env node
 import { setMaxListeners } from "node:events";
+import { keepYoungFew } from "./ceiling.ts";
 import { runProgram } from "./program.ts";
 
 // One signal ends every call in flight; that there are more than ten of them is no leak.
@@ -12,6 +13,8 @@ process.stdout.on("error", (error: NodeJS.ErrnoException) => {
   }
   process.exit();
 });
+
+keepYoungFew();
 
 async function main(): Promise<void> {
   process.exitCode = await runProgram(process.argv.slice(2));
