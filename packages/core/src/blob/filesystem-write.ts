@@ -55,7 +55,10 @@ export class AtomicWriter {
   async draft(file: string): Promise<FileDraft> {
     const temporary = `${file}.tmp.${toHex(this.#options.environment.randomBytes(8))}`;
     const handle = await this.#create(temporary);
-    return new FileDraft({ handle, temporary, file }, () => this.#making.get(dirname(file)));
+    // It may have been made by somebody else, and not be durable yet.
+    const made = this.#making.get(dirname(file));
+    made?.catch(() => {}); // thrown by `publish`
+    return new FileDraft({ handle, temporary, file }, made);
   }
 
   async #create(path: string): Promise<FileHandle> {
@@ -86,11 +89,11 @@ export class FileDraft {
   readonly handle: FileHandle;
   readonly #temporary: string;
   readonly #file: string;
-  readonly #directoryMade: () => Promise<void> | undefined;
+  readonly #directoryMade: Promise<void> | undefined;
 
   constructor(
     paths: { handle: FileHandle; temporary: string; file: string },
-    directoryMade: () => Promise<void> | undefined,
+    directoryMade: Promise<void> | undefined,
   ) {
     this.handle = paths.handle;
     this.#temporary = paths.temporary;
@@ -117,7 +120,7 @@ export class FileDraft {
         ? linkOnly(this.#temporary, this.#file)
         : rename(this.#temporary, this.#file));
       await syncDirectory(dirname(this.#file));
-      await this.#directoryMade();
+      await this.#directoryMade;
       return stats;
     } catch (error) {
       await this.discard();
