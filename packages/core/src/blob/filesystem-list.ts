@@ -10,6 +10,9 @@ const BATCH = 64;
 // Deeper down nothing can be a blob.
 const MAX_ID_LENGTH = 255;
 
+/** A blob that is being written (spec §1.4). */
+const TEMPORARY = new RegExp(`\\${BLOB_SUFFIX}\\.tmp\\.[0-9a-f]{16}$`);
+
 /** One blob file found by {@link walkBlobs}. */
 export interface FoundBlob {
   readonly info: BlobInfo;
@@ -20,14 +23,19 @@ export interface FoundBlob {
 /**
  * Blobs below `directory` whose id starts with `prefix`: an id is the names of the directories on the way and the
  * file's name without `.f`, put together (spec §1.4). Directories that cannot hold the prefix are not entered; files
- * and directories that vanish on the way are left out. Throws operating system errors, `ENOENT` only for the root.
+ * and directories that vanish on the way are left out. `onTemporary` is told of the temporary files that writers have, or have
+ * left behind. Throws operating system errors, `ENOENT` only for the root.
  */
 export async function* walkBlobs(
   directory: string,
   prefix: string,
-  options: { signal: AbortSignal | undefined; idSoFar?: string },
+  options: {
+    readonly signal: AbortSignal | undefined;
+    readonly onTemporary?: ((path: string) => Promise<void>) | undefined;
+    readonly idSoFar?: string;
+  },
 ): AsyncGenerator<FoundBlob> {
-  const { signal, idSoFar = "" } = options;
+  const { signal, onTemporary, idSoFar = "" } = options;
   const directories: string[] = [];
   let batch: string[] = [];
   for await (const entry of entriesOf(directory, { mayBeGone: idSoFar !== "" })) {
@@ -44,11 +52,13 @@ export async function* walkBlobs(
         yield* lookAt(directory, batch, { idSoFar, prefix });
         batch = [];
       }
+    } else if (entry.isFile() && TEMPORARY.test(entry.name)) {
+      await onTemporary?.(join(directory, entry.name));
     }
   }
   yield* lookAt(directory, batch, { idSoFar, prefix });
   const below = directories.map((name) =>
-    walkBlobs(join(directory, name), prefix, { signal, idSoFar: idSoFar + name }),
+    walkBlobs(join(directory, name), prefix, { signal, onTemporary, idSoFar: idSoFar + name }),
   );
   yield* oneAfterTheOther(below);
 }

@@ -8,11 +8,12 @@ import {
   stat,
   symlink,
   truncate,
+  utimes,
   writeFile,
 } from "node:fs/promises";
 import { once } from "node:events";
 import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { basename, join } from "node:path";
 import { Worker } from "node:worker_threads";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import { openDescriptors } from "../../test/open-descriptors.ts";
@@ -148,6 +149,28 @@ describe("a list", () => {
     expect(await listedIds(store)).toEqual([SHORT, PACK]);
     expect(await listedIds(store, "p2c5")).toEqual([PACK]);
     expect(await listedIds(store, "p2c6")).toEqual([]);
+  });
+
+  test("removes what writers that were killed a day ago have left, where it may write", async () => {
+    const store = await openFileSystemStore(root, { create: true });
+    await store.put(PACK, [BYTES]);
+    const [old, young, foreign] = ["0123456789abcdef", "fedcba9876543210", "mine"].map((end) =>
+      join(root, `${PACK_PATH}.tmp.${end}`),
+    ) as [string, string, string];
+    for (const file of [old, young, foreign]) {
+      await writeFile(file, "torn");
+    }
+    const dayAgo = (Date.now() - 25 * 3_600_000) / 1000;
+    await utimes(old, dayAgo, dayAgo);
+    await utimes(foreign, dayAgo, dayAgo);
+    await utimes(join(root, PACK_PATH), dayAgo, dayAgo);
+    const before = await allFiles();
+    expect(await listedIds(await openFileSystemStore(root, { readOnly: true }))).toEqual([PACK]);
+    expect(await allFiles()).toEqual(before);
+    expect(await listedIds(store)).toEqual([PACK]);
+    expect((await allFiles()).sort()).toEqual(
+      before.filter((name) => name !== basename(old)).sort(),
+    );
   });
 
   test("does not enter directories that cannot hold the prefix", async () => {

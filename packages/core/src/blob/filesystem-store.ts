@@ -2,7 +2,7 @@ import type { FileHandle } from "node:fs/promises";
 import { mkdir, open, readFile, stat, statfs, unlink } from "node:fs/promises";
 import { dirname, join, resolve } from "node:path";
 import { type CallOptions, type Environment, systemEnvironment } from "../base/environment.ts";
-import { type ErrorCode, VarveError } from "../base/errors.ts";
+import { type ErrorCode, errorMessage, VarveError } from "../base/errors.ts";
 import { fileSystemError, systemErrorName } from "./filesystem-errors.ts";
 import { blobInfo, walkBlobs } from "./filesystem-list.ts";
 import { AtomicWriter, type FileDraft, syncDirectory, writeAll } from "./filesystem-write.ts";
@@ -28,7 +28,8 @@ import type {
 /**
  * Blobs as files below one directory, laid out as Kopia's filesystem provider does (spec §1.4), so that both can work
  * on the same directory at the same time. A put is a temporary file, flushed, then renamed, and then its directory is
- * flushed too (Kopia leaves that out): what was acknowledged survives a power failure. Imports `node:`; a browser build
+ * flushed too (Kopia leaves that out): what was acknowledged survives a power failure. Where it may write, a list removes temporary files that were left
+ * behind a day ago or more. Imports `node:`; a browser build
  * leaves this file and its neighbours `filesystem-…` out.
  */
 
@@ -43,7 +44,7 @@ export interface FileSystemStoreOptions {
   readonly directoryMode?: number;
   /** Write nothing, not even `.shards`: `put` and `delete` throw `read-only`. */
   readonly readOnly?: boolean;
-  /** Source of the random names of temporary files; the system's by default. */
+  /** Source of the random names of temporary files, and of the time; the system's by default. */
   readonly environment?: Environment;
 }
 
@@ -56,6 +57,7 @@ export async function openFileSystemStore(
   options: FileSystemStoreOptions = {},
 ): Promise<BlobStore> {
   const { create = false, readOnly = false, directoryMode = 0o700 } = options;
+  const { environment = systemEnvironment() } = options;
   const root = resolve(path);
   try {
     if (create && !readOnly) {
@@ -69,17 +71,21 @@ export async function openFileSystemStore(
     const writer = new AtomicWriter(root, {
       fileMode: options.fileMode ?? 0o600,
       directoryMode,
-      environment: options.environment ?? systemEnvironment(),
+      environment,
     });
     return new FileSystemStore(root, {
       sharding: stored ?? { ...defaults, shards: options.shards ?? defaults.shards },
       shardingIsStored: stored !== undefined,
       writer: readOnly ? undefined : writer,
+      environment,
     });
   } catch (error) {
     throw fileSystemError(error, `open store ${root}`, STORE_IS_GONE);
   }
 }
+
+// No writer, on whatever clock, goes on with a file that it has not touched for a day.
+const LEFT_BEHIND_MS = 24 * 3_600_000;
 
 // Outside of reading one blob, a missing name is the store itself or a part of it.
 const STORE_IS_GONE: Readonly<Record<string, ErrorCode>> = { ENOENT: "storage-failed" };
@@ -87,6 +93,7 @@ interface Settings {
   readonly sharding: Sharding;
   readonly shardingIsStored: boolean;
   readonly writer: AtomicWriter | undefined;
+  readonly environment: Environment;
 }
 
 class FileSystemStore implements BlobStore {
@@ -94,13 +101,15 @@ class FileSystemStore implements BlobStore {
   readonly features: ReadonlySet<StoreFeature> = new Set(["put-if-absent", "set-mtime"] as const);
   readonly #root: string;
   readonly #writer: AtomicWriter | undefined;
+  readonly #environment: Environment;
   #sharding: Sharding;
   #storingSharding: Promise<void> | undefined;
 
-  constructor(root: string, { sharding, shardingIsStored, writer }: Settings) {
+  constructor(root: string, { sharding, shardingIsStored, writer, environment }: Settings) {
     this.label = root;
     this.#root = root;
     this.#writer = writer;
+    this.#environment = environment;
     this.#sharding = sharding;
     this.#storingSharding = shardingIsStored ? Promise.resolve() : undefined;
   }
@@ -174,7 +183,8 @@ class FileSystemStore implements BlobStore {
   async *list(prefix: string, { signal }: CallOptions = {}): AsyncGenerator<BlobInfo> {
     signal?.throwIfAborted();
     try {
-      for await (const { info, path } of walkBlobs(this.#root, prefix, { signal })) {
+      const onTemporary = this.#writer && ((file: string) => this.#removeIfOld(file));
+      for await (const { info, path } of walkBlobs(this.#root, prefix, { signal, onTemporary })) {
         // Kopia lists a blob that lies elsewhere than `.shards` says, and so do we: better a read that fails than
         // a repository that looks empty. Only a second copy is left out.
         const expected = this.#fileOf(info.id);
@@ -218,6 +228,19 @@ class FileSystemStore implements BlobStore {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {}
+
+  /** What a writer that was killed has left: nobody else ever would. */
+  async #removeIfOld(temporary: string): Promise<void> {
+    try {
+      const { mtimeMs } = await stat(temporary);
+      if (mtimeMs < this.#environment.nowMs() - LEFT_BEHIND_MS) {
+        await unlink(temporary);
+      }
+    } catch (error) {
+      const failure = fileSystemError(error, `remove ${temporary}`); // or it is gone, or not ours: no reason not to list
+      this.#environment.log({ level: "debug", message: errorMessage(failure) });
+    }
+  }
 
   #fileOf(id: BlobId): string {
     return join(this.#root, ...blobPath(this.#sharding, id));
