@@ -28,7 +28,15 @@ const CORE_INSIDE = {
       sideEffects: false,
     }));
     bundler.onResolve({ filter: /^\.\/program\.js$/ }, ({ path }) => ({ path, external: true }));
-    // Core's dependencies are found from its own package, and so is the thread that no CommonJS file can be made of.
+    // Core's dependencies are found from its own package: the command need not have them. Some are modules that only `import` takes, and small.
+    bundler.onResolve({ filter: /^@noble\/ciphers\/.*$/ }, ({ path, resolveDir }) => ({
+      path: createRequire(`${resolveDir}/`).resolve(path),
+    }));
+    bundler.onResolve({ filter: /^hash-wasm$/ }, ({ path }) => ({ path, namespace: "of core" }));
+    bundler.onLoad({ filter: /.*/, namespace: "of core" }, ({ path }) => ({
+      contents: `module.exports = require("node:module").createRequire(coreUrl)("${path}");`,
+    }));
+    // From there comes the thread, too, that no CommonJS file can be made of.
     bundler.onLoad({ filter: /[\\/]core[\\/]dist[\\/].*\.js$/ }, ({ path }) => ({
       contents: readFileSync(path, "utf8").replaceAll(
         /(createRequire\(|"\.\/worker-entry\.js", )import\.meta\.url/g,
@@ -74,9 +82,10 @@ export async function setup() {
     },
     outdir: `${core}bundle`,
   });
-  await build({
+  const { metafile } = await build({
     ...OPTIONS,
     plugins: [SMALL_MODULES, CORE_INSIDE],
+    metafile: true,
     format: "cjs",
     // Node looks at each character before it runs the first of them. Names stay, for whoever reads a stack.
     minifyWhitespace: true,
@@ -95,7 +104,23 @@ const ownUrl = pathToFileURL(__filename).href;
 const coreUrl = pathToFileURL(require.resolve("@varve/core")).href;`,
     },
   });
+  refuseForeign(metafile);
   writeFileSync(`${cli}package.json`, `{ "type": "commonjs" }\n`);
+}
+
+/**
+ * Where packages see only what they name, the command could not load anything else.
+ * @param {import("esbuild").Metafile} metafile
+ */
+function refuseForeign({ outputs }) {
+  const { dependencies } = JSON.parse(readFileSync(`${cli}../package.json`, "utf8"));
+  const foreign = Object.values(outputs)
+    .flatMap((output) => output.imports)
+    .filter(({ path, external }) => external === true && !/^(node:|\.)/.test(path))
+    .filter(({ path }) => !Object.keys(dependencies).includes(path));
+  if (foreign.length > 0) {
+    throw new Error(`the command does not depend on ${foreign.map(({ path }) => path).join(", ")}`);
+  }
 }
 
 if (process.argv[1] === fileURLToPath(import.meta.url)) {
