@@ -180,3 +180,10 @@ export class KubeError extends Error {
 export function isKubeError(error: unknown, code: KubeErrorCode): error is KubeError {
   return error instanceof KubeError && error.code === code;
 }
+
+/** For what need not be there. */
+export function ignoreMissing(error: unknown): undefined {
+  if (!isKubeError(error, "not-found")) {
+    throw error;
+  }
+}

@@ -1,6 +1,11 @@
 import { isVarveError, parseBlobId } from "@varve/core";
 import type { CallOptions } from "@varve/core/blob";
-import { isKubeError, type ObjectMeta, type OwnerReference } from "../kube/kube-api.ts";
+import {
+  ignoreMissing,
+  type ObjectMeta,
+  type OwnerReference,
+  isKubeError,
+} from "../kube/kube-api.ts";
 import type { Context } from "../server/context.ts";
 import { parseTime } from "../velero/duration.ts";
 import { LABEL, labelValue } from "../velero/labels.ts";
@@ -216,12 +221,6 @@ function textsOf(map: unknown): Record<string, string> {
       (entry): entry is [string, string] => typeof entry[1] === "string",
     ),
   );
-}
-
-function ignoreMissing(error: unknown): undefined {
-  if (!isKubeError(error, "not-found")) {
-    throw error;
-  }
 }
 
 function note({ environment }: Context, { name }: Location, message: string): void {

@@ -1,6 +1,6 @@
 import { type CallOptions, errorMessage, VarveError } from "@varve/core";
 import { PODS } from "../kube/core-types.ts";
-import { isKubeError, type KubeObject } from "../kube/kube-api.ts";
+import { ignoreMissing, type KubeObject, isKubeError } from "../kube/kube-api.ts";
 import type { Context } from "../server/context.ts";
 import type { Controller } from "../server/controller.ts";
 import { formatTime, parseTime } from "../velero/duration.ts";
@@ -192,12 +192,6 @@ async function isLost<T extends Mover>(
   { signal }: Ours<T>,
 ): Promise<boolean> {
   return node === undefined || (await nodeState(kube, node, { signal })) !== "ready";
-}
-
-function ignoreMissing(error: unknown): undefined {
-  if (!isKubeError(error, "not-found")) {
-    throw error;
-  }
 }
 
 /** The agent that had it cleans up; another one when it has not for a while. */

@@ -1,5 +1,5 @@
 import { type CallOptions, errorMessage } from "@varve/core";
-import { type KubeObject, KubeError, type ResourceRef } from "../kube/kube-api.ts";
+import { ignoreMissing, isKubeError, type KubeObject, type ResourceRef } from "../kube/kube-api.ts";
 import type { Context } from "../server/context.ts";
 import type { Controller } from "../server/controller.ts";
 import { ProgressPatches } from "../server/progress-patches.ts";
@@ -125,8 +125,10 @@ async function runTask<T extends DataPathObject>(
       await patch({ phase: "Accepted", acceptedTimestamp: now() });
     }
     using _slot = await slots.take({ signal: either(signal, stop.signal) });
-    const startTimestamp = object.status?.startTimestamp ?? now();
-    await patch({ phase: "InProgress", startTimestamp });
+    const startTimestamp = await begin(context, type, object, now());
+    if (startTimestamp === undefined) {
+      return;
+    }
     const reporter = new ProgressPatches(environment, options.progressMs, patch);
     const result = await options.work(context, object, {
       signal: either(signal, stop.signal),
@@ -152,6 +154,38 @@ async function runTask<T extends DataPathObject>(
   }
 }
 
+/**
+ * What a watch has shown may be old: the last word of an agent that was killed may have come since. So only what is looked at now is put in progress, and only
+ * if nobody changes it meanwhile. Gives when it was first begun; nothing when it is gone or has its end.
+ */
+async function begin(
+  { kube, namespace }: Context,
+  type: ResourceRef,
+  { metadata: { name, uid } }: DataPathObject,
+  now: string,
+): Promise<string | undefined> {
+  for (;;) {
+    const found = (await kube.get(type, { namespace, name }).catch(ignoreMissing)) as
+      | DataPathObject
+      | undefined; // by its type
+    if (found === undefined || found.metadata.uid !== uid || isFinal(found.status)) {
+      return undefined;
+    }
+    const { resourceVersion } = found.metadata;
+    const startTimestamp = found.status?.startTimestamp ?? now;
+    try {
+      const status = { phase: "InProgress", startTimestamp };
+      await kube.mergePatch(type, { namespace, name }, { metadata: { resourceVersion }, status });
+      return startTimestamp;
+    } catch (error) {
+      if (!isKubeError(error, "conflict")) {
+        ignoreMissing(error);
+        return undefined;
+      }
+    }
+  }
+}
+
 function either(signal: AbortSignal | undefined, other: AbortSignal): AbortSignal {
   return signal === undefined ? other : AbortSignal.any([signal, other]);
 }
@@ -162,11 +196,6 @@ async function patchStatus(
   { metadata }: KubeObject,
   status: object,
 ): Promise<void> {
-  try {
-    await kube.mergePatch(type, { namespace, name: metadata.name }, { status });
-  } catch (error) {
-    if (!(error instanceof KubeError) || error.code !== "not-found") {
-      throw error;
-    }
-  }
+  const { name } = metadata;
+  await kube.mergePatch(type, { namespace, name }, { status }).catch(ignoreMissing);
 }

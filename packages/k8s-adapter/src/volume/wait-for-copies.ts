@@ -1,6 +1,6 @@
 import { PODS } from "../kube/core-types.ts";
 import type { CallOptions } from "@varve/core";
-import { isKubeError } from "../kube/kube-api.ts";
+import { ignoreMissing } from "../kube/kube-api.ts";
 import type { Context } from "../server/context.ts";
 import type { RunLog } from "../server/run-log.ts";
 import { formatTime } from "../velero/duration.ts";
@@ -88,11 +88,7 @@ async function whyLost(
   { namespace, name, uid }: PodReference,
   options: CallOptions,
 ): Promise<Lost | undefined> {
-  const pod = await kube.get(PODS, { namespace, name }, options).catch((error: unknown) => {
-    if (!isKubeError(error, "not-found")) {
-      throw error;
-    }
-  });
+  const pod = await kube.get(PODS, { namespace, name }, options).catch(ignoreMissing);
   if (pod?.metadata.uid !== uid) {
     return { why: "its pod is gone", afterMs: lostCopyMs, hasAgent: true };
   }
