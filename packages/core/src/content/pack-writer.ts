@@ -289,7 +289,12 @@ function* openPacks({ open, drafted }: WriteSession): Generator<PackBuilder | Dr
 }
 
 function kindOf({ ids }: BatchLayout): PackKind {
-  const [kind, ...others] = new Set(ids.map(packKindOf));
-  assert(kind !== undefined && others.length === 0, "the contents of a batch go to one pack");
+  const [first] = ids;
+  assert(first !== undefined, "a batch has contents");
+  const kind = packKindOf(first);
+  assert(
+    ids.every((id) => packKindOf(id) === kind),
+    "the contents of a batch go to one pack",
+  );
   return kind;
 }
