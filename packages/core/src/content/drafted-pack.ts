@@ -5,7 +5,7 @@ import type { BlobDraft, BlobId, BlobInfo, BlobStore, DraftPiece } from "../blob
 import type { Sealer } from "../format/sealer.ts";
 import type { ContentInfo } from "../index/content-info.ts";
 import { type EntryOptions, PackLayout, type PackOptions } from "./pack-layout.ts";
-import { type BatchLayout, layoutLength } from "./sealed-batch.ts";
+import type { BatchLayout } from "./sealed-batch.ts";
 
 /** Where a batch belongs: whoever has its sealed bytes writes them, and says so once. */
 export interface BatchPlace {
@@ -13,8 +13,6 @@ export interface BatchPlace {
   readonly descriptor: number;
   /** Of the first byte. */
   readonly position: number;
-  /** Bytes. */
-  readonly length: number;
   /** There was room for more when it was given; else `ContentStore.room` is to be waited for. */
   readonly hasRoom: boolean;
   /** All of it is written. */
@@ -67,8 +65,6 @@ export class DraftedPack {
   } {
     const position = this.length;
     const entries = this.#layout.add(batch, options);
-    const length = layoutLength(batch);
-    assert(this.length === position + length, "a batch is as long as its contents");
     const { promise: filled, resolve, reject } = withResolvers();
     filled.catch(options.lost);
     const hole: Hole = { start: position, end: this.length, filled };
@@ -79,7 +75,7 @@ export class DraftedPack {
     };
     const lost = reject; // a hole for ever
     const place = this.#draft.then(
-      ({ descriptor }) => ({ descriptor, position, length, written, lost }),
+      ({ descriptor }) => ({ descriptor, position, written, lost }),
       (error: unknown) => {
         lost(error);
         throw error;

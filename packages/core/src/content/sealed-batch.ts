@@ -35,11 +35,6 @@ export function numbersAt(
   };
 }
 
-/** Sealed bytes in all. */
-export function layoutLength(layout: BatchLayout): number {
-  return layout.ids.reduce((sum, _, position) => sum + numbersAt(layout, position).sealedLength, 0);
-}
-
 export function batchOf(contents: readonly SealedContent[]): SealedBatch {
   const layout = layoutOf(
     contents.map(({ sealed, ...rest }) => ({ ...rest, sealedLength: sealed.length })),
