@@ -2,6 +2,7 @@ import { expect, test } from "vitest";
 import { simulatedClock } from "../../test/simulated-clock.ts";
 import type { Environment } from "../base/environment.ts";
 import { VarveError } from "../base/errors.ts";
+import { mulberry32 } from "../testing/seeded-environment.ts";
 import { AdaptiveLimit } from "./adaptive-limit.ts";
 import { adaptiveStore } from "./adaptive-store.ts";
 import { createMemoryStore } from "./memory-store.ts";
@@ -90,6 +91,27 @@ test("stops where storage gives no more, and goes down when it gives less", asyn
   wide = 12;
   await ask(service, limit, { environment, callers: 80, forMs: 60_000 });
   expect(limit.limit).toBeGreaterThanOrEqual(10);
+});
+
+test("large and small calls in any mixture, some of them slow, keep as many at once as before", async () => {
+  const { environment } = simulatedClock();
+  const limit = new AdaptiveLimit({ environment, start: 8, max: 32 });
+  const next = mulberry32(1);
+  const random = (): number => next() / 2 ** 32;
+  const limits: number[] = [];
+  for (const smallOnes of [0, 0.9, 1, 0.5, 0.95]) {
+    const untilMs = environment.nowMs() + 10_000;
+    const caller = async (): Promise<void> => {
+      while (environment.nowMs() < untilMs) {
+        const bytes = random() < smallOnes ? 20_000 * (1 + random()) : 4 * MB;
+        const ms = (50 + bytes / 20_000) * (0.7 + 0.6 * random());
+        await limit.run(() => environment.sleep(ms), { bytesOf: () => bytes });
+        limits.push(limit.limit);
+      }
+    };
+    await Promise.all(Array.from({ length: 64 }, caller));
+  }
+  expect(limits.filter((at) => at >= 20).length / limits.length).toBeGreaterThan(0.9);
 });
 
 test("halves once for all the calls that were refused together, and few are refused later", async () => {
