@@ -8,7 +8,8 @@ export interface Codec {
   readonly writable: boolean;
   /** For people: the implementation that was picked, e.g. `node-zlib`. */
   readonly provider: string;
-  compress(data: Uint8Array): Uint8Array;
+  /** `target`, which may be memory of `data`, is where the stream may be put if it fits; else it is a new array. */
+  compress(data: Uint8Array, target?: Uint8Array): Uint8Array;
   /** Throws `corrupt` for a damaged stream and for output longer than `maxSize` bytes, without allocating more. */
   decompress(stream: Uint8Array, maxSize: number): Uint8Array;
 }

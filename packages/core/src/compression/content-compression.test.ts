@@ -45,6 +45,16 @@ describe.each(["zstd-fastest", "zstd", "s2-default", "gzip-best-speed", "deflate
       expect(compressContent(random, codec)).toBeUndefined();
     });
 
+    test("in place, the content's own memory is used, and only when it gets shorter", () => {
+      const data = text.slice();
+      const stored = compressContent(data, codec, { inPlace: true });
+      expect(stored?.buffer).toBe(data.buffer);
+      expect(stored).toEqual(compressContent(text, codec));
+      const noisy = random.slice(0, 60_000);
+      expect(compressContent(noisy, codec, { inPlace: true })).toBeUndefined();
+      expect(equalBytes(noisy, random.subarray(0, 60_000))).toBe(true);
+    });
+
     test.each([
       ["the first half", withZeros(0, 2 * MIB)],
       ["the second half", withZeros(2 * MIB, 2 * MIB)],
@@ -66,6 +76,14 @@ test("the result is strictly shorter or none: one byte decides", () => {
   expect(compressContent(new Uint8Array(100), codec)).toHaveLength(99);
   const longer = { ...codec, compress: (data: Uint8Array) => data.slice(4) };
   expect(compressContent(new Uint8Array(100), longer)).toBeUndefined();
+  const filling = (size: number) => (data: Uint8Array, target?: Uint8Array) =>
+    size > (target?.length ?? 0) ? data.slice(0, size) : (target ?? data).fill(7, 0, size);
+  const kept = new Uint8Array(100);
+  const exact = { ...codec, compress: filling(96) };
+  expect(compressContent(kept, exact, { inPlace: true })).toBeUndefined();
+  expect(kept).toEqual(new Uint8Array(100));
+  const shorter = { ...codec, compress: filling(95) };
+  expect(compressContent(kept, shorter, { inPlace: true })).toHaveLength(99);
 });
 
 test("another header id, none, or an unknown one is refused", () => {

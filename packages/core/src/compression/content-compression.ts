@@ -1,28 +1,41 @@
-import { assert, VarveError } from "../base/errors.ts";
+import { VarveError } from "../base/errors.ts";
 import type { Codec, Codecs } from "./codec.ts";
 
 /** The id of the compression, u32 big-endian, before the stream (spec §3.4). */
 const HEADER_SIZE = 4;
-const SAMPLED_ABOVE = 64 * 1024;
+/** Below, a sample costs too much of what it may spare. */
+const SAMPLED_ABOVE = 1024 * 1024;
 const SLICE_SIZE = 1024;
-const MAX_SLICES = 64;
+const SLICES = 64;
 const GOLDEN_RATIO = 0.618_033_988_75;
+
+export interface CompressOptions {
+  /** The result may lie in the memory of `data`, whose bytes are lost then. Default false. */
+  readonly inPlace?: boolean | undefined;
+}
 
 /**
  * What to store instead of `data`, `u32 header id || stream`, or `undefined` when that is not strictly shorter (spec
- * §3.4). Of data above 64 KiB a sample is tried first. The result is a new array.
+ * §3.4): then `data` is as it was. Of data above 1 MiB a sample is tried first.
  */
-export function compressContent(data: Uint8Array, codec: Codec): Uint8Array | undefined {
+export function compressContent(
+  data: Uint8Array,
+  codec: Codec,
+  { inPlace = false }: CompressOptions = {},
+): Uint8Array | undefined {
   if (data.length <= HEADER_SIZE || (data.length > SAMPLED_ABOVE && !sampleShrinks(data, codec))) {
     return undefined;
   }
-  const stream = codec.compress(data);
-  if (HEADER_SIZE + stream.length >= data.length) {
+  // No more than what is strictly shorter may be put in place.
+  const target = inPlace ? data.subarray(HEADER_SIZE, data.length - 1) : undefined;
+  const stream = codec.compress(data, target);
+  const length = HEADER_SIZE + stream.length;
+  if (length >= data.length) {
     return undefined;
   }
-  const stored = new Uint8Array(HEADER_SIZE + stream.length);
-  new DataView(stored.buffer).setUint32(0, codec.headerId);
+  const stored = inPlace ? data.subarray(0, length) : new Uint8Array(length);
   stored.set(stream, HEADER_SIZE);
+  new DataView(stored.buffer, stored.byteOffset).setUint32(0, codec.headerId);
   return stored;
 }
 
@@ -46,17 +59,15 @@ export function decompressContent(
 }
 
 /**
- * Whether slices of 1 KiB, evenly spread, 64 of them or an eighth of the data, shrink together by 1/128. Measured on
+ * Whether 64 slices of 1 KiB, evenly spread, shrink together by 1/128. Measured on
  * 4 MiB: random data, gzip and zstd files grow by 0.02 to 0.1 %; of random data with one zeroed 32nd the sample shrinks
  * by 2.4 to 3.1 %, source text by 52 to 68 %. The threshold is low because a miss costs storage for ever, a false
  * alarm only time. What a sample cannot show is random data that repeats at a distance: that is left to deduplication.
  */
 function sampleShrinks(data: Uint8Array, codec: Codec): boolean {
-  const count = Math.min(MAX_SLICES, Math.floor(data.length / (8 * SLICE_SIZE)));
-  assert(count > 0, "what is sampled is larger than a sample");
-  const stride = Math.floor(data.length / count);
-  const sample = new Uint8Array(count * SLICE_SIZE);
-  for (let index = 0; index < count; index++) {
+  const stride = Math.floor(data.length / SLICES);
+  const sample = new Uint8Array(SLICES * SLICE_SIZE);
+  for (let index = 0; index < SLICES; index++) {
     // Spread inside their strides too: at equal distances, every slice could lie in the same part of a page.
     const within = (index * GOLDEN_RATIO) % 1;
     const start = index * stride + Math.floor(within * (stride - SLICE_SIZE));

@@ -2,7 +2,7 @@ import { createCipheriv, createHash } from "node:crypto";
 import * as fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import vectors from "../../test/golden/vectors/compression.json" with { type: "json" };
-import { concatBytes, fromBase64, fromHex, toHex, utf8 } from "../base/bytes.ts";
+import { concatBytes, equalBytes, fromBase64, fromHex, toHex, utf8 } from "../base/bytes.ts";
 import { isVarveError } from "../base/errors.ts";
 import type { Codec, Codecs } from "./codec.ts";
 import { openCodecs } from "./registry.ts";
@@ -139,6 +139,17 @@ describe.each(everyWay)("%s (%s)", (name, _, codec) => {
       }),
       { seed: 1, numRuns: 12 },
     );
+  });
+
+  test("a stream is the same wherever it is put, and put in a target only when it fits", () => {
+    for (const data of [plaintext, concatBytes([plaintext, noise(600_000)])]) {
+      const stream = codec.compress(data);
+      const own = data.slice();
+      expect(equalBytes(codec.compress(own, own.subarray(4)), stream)).toBe(true);
+      const short = new Uint8Array(stream.length - 1);
+      expect(equalBytes(codec.compress(data, short), stream)).toBe(true);
+      expect(equalBytes(short, new Uint8Array(stream.length - 1))).toBe(true);
+    }
   });
 
   test("a stream longer than the size allowed is corrupt, however far it expands", () => {

@@ -44,7 +44,7 @@ const CODECS: readonly (readonly [string, number, Family, number])[] = [
 interface CodecFamily {
   readonly name: string;
   readonly writable: boolean;
-  compress(data: Uint8Array, level: number): Uint8Array;
+  compress(data: Uint8Array, level: number, target?: Uint8Array): Uint8Array;
   decompress(stream: Uint8Array, maxSize: number): Uint8Array;
 }
 
@@ -61,7 +61,7 @@ export async function openCodecs(options: { zstd?: ZstdChoice | undefined } = {}
       headerId,
       writable: families[family].writable,
       provider: families[family].name,
-      compress: (data) => families[family].compress(data, level),
+      compress: (data, target) => families[family].compress(data, level, target),
       decompress: (stream, maxSize) => families[family].decompress(stream, maxSize),
     }),
   );

@@ -7,13 +7,13 @@ import { VarveError } from "../base/errors.ts";
 export interface ZstdProvider {
   /** For people. */
   readonly name: string;
-  /** One frame with a window of at most 8 MiB. */
-  readonly compress: (data: Uint8Array, level: number) => Uint8Array;
+  /** One frame with a window of at most 8 MiB, in `target` as a {@link Codec} does it. */
+  readonly compress: (data: Uint8Array, level: number, target?: Uint8Array) => Uint8Array;
   /** Throws `corrupt` for a damaged stream and for output beyond `maxSize`, within the memory that `maxSize` allows. */
   readonly decompress: (stream: Uint8Array, maxSize: number) => Uint8Array;
 }
 
-/** `node`: node:zlib of Node 22.15 and later; `native`: @toondepauw/node-zstd; `wasm`: @bokuweb/zstd-wasm. */
+/** `node`: node:zlib of Node 22.15 and later; `native`: @toondepauw/node-zstd, of short data; `wasm`: @bokuweb/zstd-wasm. */
 export type ZstdChoice = "node" | "native" | "wasm";
 
 const OPENERS: Readonly<Record<ZstdChoice, () => Promise<ZstdProvider | undefined>>> = {

@@ -1,5 +1,5 @@
 import type { Codec } from "../compression/codec.ts";
-import { compressContent } from "../compression/content-compression.ts";
+import { type CompressOptions, compressContent } from "../compression/content-compression.ts";
 import { ivOfHash, type Sealer } from "../format/sealer.ts";
 import { type ContentId, contentHash } from "../index/content-id.ts";
 import { type BatchLayout, layoutOf, numbersAt, type SealedBatch } from "./sealed-batch.ts";
@@ -19,13 +19,13 @@ export interface CompressedBatch extends BatchLayout {
   readonly stored: readonly Uint8Array[];
 }
 
-/** Pure, so that any thread may do it. What is not compressed is not copied. */
+/** Any thread may do it. What is not compressed is not copied. */
 export function compressContents(
   contents: readonly PlainContent[],
-  sealer: Sealer,
+  { sealer, ...options }: { sealer: Sealer } & CompressOptions,
 ): CompressedBatch {
   const all = contents.map(({ id, data, codec }) => {
-    const compressed = codec === undefined ? undefined : compressContent(data, codec);
+    const compressed = codec === undefined ? undefined : compressContent(data, codec, options);
     const stored = compressed ?? data;
     return {
       id,
@@ -40,15 +40,15 @@ export function compressContents(
 
 /**
  * Makes contents ready for a pack (spec §3.3, §3.4): compressed when that is shorter, encrypted, error-corrected.
- * Pure but for the cipher's random nonce, so that any thread may do it. `data` is not kept; the bytes of the result
- * lie in `target`, which has room for all of them uncompressed.
+ * Any thread may do it. `data` is not kept, and not changed but `inPlace`; the bytes of the result lie in `target`,
+ * which has room for all of them uncompressed.
  */
 export function sealContents(
   contents: readonly PlainContent[],
-  options: { sealer: Sealer; target: Uint8Array },
+  { target, ...options }: { sealer: Sealer; target: Uint8Array } & CompressOptions,
 ): SealedBatch {
-  const { sealer, target } = options;
-  const batch = compressContents(contents, sealer);
+  const { sealer } = options;
+  const batch = compressContents(contents, options);
   let length = 0;
   for (const content of contentsToSeal(batch)) {
     length += sealInto(target.subarray(length), content, sealer);

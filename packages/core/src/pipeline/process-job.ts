@@ -100,7 +100,7 @@ class JobRun {
   /** The window holds chunks in `#chunks`, then from `#start` bytes that are not cut yet, up to `#filled`. */
   #start = 0;
   #filled = 0;
-  /** Chunks that wait for their claim: views of the window, or what object-level compression made of them. */
+  /** Chunks that wait for their claim: views of the window, or what object-level compression made of them. Nobody reads their bytes again once they are compressed. */
   readonly #chunks: PlainContent[] = [];
 
   constructor(tools: JobTools, sink: JobSink, options: ProcessOptions) {
@@ -240,7 +240,7 @@ class JobRun {
     const { sealer } = this.#tools;
     const room = roomFor(contents, sealer);
     const target = this.#options.allocate?.(room) ?? new Uint8Array(room);
-    const batch = sealContents(contents, { sealer, target });
+    const batch = sealContents(contents, { sealer, target, inPlace: true });
     this.#options.signal?.throwIfAborted();
     await this.#sink.append(batch);
   }
@@ -248,7 +248,7 @@ class JobRun {
   /** Sealed bytes go straight to storage, through memory that is used again. */
   async #write(contents: readonly PlainContent[]): Promise<void> {
     const { sealer } = this.#tools;
-    const compressed = compressContents(contents, sealer);
+    const compressed = compressContents(contents, { sealer, inPlace: true });
     this.#options.signal?.throwIfAborted();
     const place = await this.#sink.place?.(compressed);
     assert(place !== undefined, "there are places");
