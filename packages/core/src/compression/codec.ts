@@ -10,6 +10,8 @@ export interface Codec {
   readonly provider: string;
   /** `target`, which may be memory of `data`, is where the stream may be put if it fits; else it is a new array. */
   compress(data: Uint8Array, target?: Uint8Array): Uint8Array;
+  /** How long the stream of `data` is, found out without leaving anything to collect where that is possible. */
+  streamSize(data: Uint8Array): number;
   /** Throws `corrupt` for a damaged stream and for output longer than `maxSize` bytes, without allocating more. */
   decompress(stream: Uint8Array, maxSize: number): Uint8Array;
 }

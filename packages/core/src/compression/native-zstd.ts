@@ -34,6 +34,7 @@ export async function openNativeZstd(): Promise<ZstdProvider | undefined> {
               Buffer.from(data.buffer, data.byteOffset, data.byteLength),
             ),
           ),
+    streamSize: wasm.streamSize,
     decompress: wasm.decompress,
   };
 }

@@ -67,8 +67,8 @@ function load(): Loaded {
   return loaded;
 }
 
-/** Only the instance's own memory and `target` are touched, so that nothing has to be collected afterwards. */
-function compress(data: Uint8Array, level: number, target?: Uint8Array): Uint8Array {
+/** Only the instance's own memory is touched, so that nothing has to be collected afterwards. `use` is given the stream for as long as it runs. */
+function compress<T>(data: Uint8Array, level: number, use: (stream: Uint8Array) => T): T {
   const { internals, context } = load();
   const bound = internals._ZSTD_compressBound(data.length);
   const source = internals._malloc(data.length + bound);
@@ -80,12 +80,7 @@ function compress(data: Uint8Array, level: number, target?: Uint8Array): Uint8Ar
       ...([context, output, bound, source, data.length, 0, 0, level] as const),
     );
     assert(internals._ZSTD_isError(size) === 0, "zstd compresses what has room");
-    const stream = internals.HEAPU8.subarray(output, output + size);
-    if (target === undefined || target.length < size) {
-      return stream.slice();
-    }
-    target.set(stream);
-    return target.subarray(0, size);
+    return use(internals.HEAPU8.subarray(output, output + size));
   } finally {
     internals._free(source);
   }
@@ -95,7 +90,15 @@ function compress(data: Uint8Array, level: number, target?: Uint8Array): Uint8Ar
 export async function openWasmZstd(): Promise<ZstdProvider> {
   return {
     name: "zstd-wasm",
-    compress,
+    compress: (data, level, target) =>
+      compress(data, level, (stream) => {
+        if (target === undefined || target.length < stream.length) {
+          return stream.slice();
+        }
+        target.set(stream);
+        return target.subarray(0, stream.length);
+      }),
+    streamSize: (data, level) => compress(data, level, (stream) => stream.length),
     decompress(stream, maxSize) {
       const { contentSize, bound } = readZstdFrame(stream);
       if ((contentSize ?? 0) > maxSize) {

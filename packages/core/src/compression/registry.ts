@@ -46,6 +46,7 @@ interface CodecFamily {
   readonly name: string;
   readonly writable: boolean;
   compress(data: Uint8Array, level: number, target?: Uint8Array): Uint8Array;
+  streamSize?(data: Uint8Array, level: number): number;
   decompress(stream: Uint8Array, maxSize: number): Uint8Array;
 }
 
@@ -63,6 +64,8 @@ export async function openCodecs(options: { zstd?: ZstdChoice | undefined } = {}
       writable: families[family].writable,
       provider: families[family].name,
       compress: (data, target) => families[family].compress(data, level, target),
+      streamSize: (data) =>
+        families[family].streamSize?.(data, level) ?? families[family].compress(data, level).length,
       decompress: (stream, maxSize) => families[family].decompress(stream, maxSize),
     }),
   );

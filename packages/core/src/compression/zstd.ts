@@ -9,6 +9,8 @@ export interface ZstdProvider {
   readonly name: string;
   /** One frame with a window of at most 8 MiB, in `target` as a {@link Codec} does it. */
   readonly compress: (data: Uint8Array, level: number, target?: Uint8Array) => Uint8Array;
+  /** As a {@link Codec} does it. */
+  readonly streamSize: (data: Uint8Array, level: number) => number;
   /** Throws `corrupt` for a damaged stream and for output beyond `maxSize`, within the memory that `maxSize` allows. */
   readonly decompress: (stream: Uint8Array, maxSize: number) => Uint8Array;
 }

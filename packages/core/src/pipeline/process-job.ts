@@ -74,9 +74,6 @@ export interface ProcessOptions extends CallOptions {
   readonly allocate?: ((size: number) => Uint8Array) | undefined;
 }
 
-/** What is not cut yet is moved to the front of each window: the longer the window, the less often. */
-const CHUNKS_PER_WINDOW = 2;
-
 export function createWindow(): Uint8Array {
   return new Uint8Array(READ_WINDOW_BYTES);
 }
@@ -140,10 +137,9 @@ class JobRun {
   async #readAll(open: OpenFile, file: FileToRead): Promise<FileOutcome> {
     const splitter = this.#tools.splitter(file.splitter);
     assert(splitter.maxSize <= this.#options.window.length, "a chunk fits into the read window");
-    this.#window = this.#options.window.subarray(
-      0,
-      Math.max(this.#window.length, CHUNKS_PER_WINDOW * splitter.maxSize, BYTES_PER_JOB),
-    );
+    // What is not cut yet is moved to the front of each window: the longer the window, the less often.
+    const length = Math.max(this.#window.length, splitter.maxSize + BYTES_PER_JOB);
+    this.#window = this.#options.window.subarray(0, length);
     const codec =
       file.compressor === "none" ? undefined : this.#tools.codecs.byName(file.compressor);
     const pieces: StoredPiece[] = [];
