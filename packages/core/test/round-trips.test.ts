@@ -38,14 +38,15 @@ function noise(size: number, seed: number): Uint8Array {
   return cipher.update(new Uint8Array(size));
 }
 
-function smallFiles(count: number): Node {
+/** `seedOf`: files of the same seed are the same. */
+function smallFiles(count: number, size: number, seedOf = (index: number): number => index): Node {
   const directories = Array.from({ length: count / 100 }, (_, directory) => [
     `directory-${directory}`,
     {
       children: Object.fromEntries(
         Array.from({ length: 100 }, (_, file) => [
           `file-${file}`,
-          { data: noise(2_000, directory * 100 + file) },
+          { data: noise(size, seedOf(directory * 100 + file)) },
         ]),
       ),
     },
@@ -82,6 +83,9 @@ interface RoundTrips {
   /** The first one, which finds nothing to do. */
   readonly maintenance: number;
   readonly restore: number;
+  /** Reads of packs of data while restoring, and the bytes that came. */
+  readonly dataReads: number;
+  readonly dataBytes: number;
 }
 
 async function roundTrips(data: Node): Promise<RoundTrips> {
@@ -95,7 +99,20 @@ async function roundTrips(data: Node): Promise<RoundTrips> {
     await work();
     return (nowMs() - startMs) / LATENCY_MS;
   };
-  const open = (): BlobStore => adaptiveStore(distant(memory, environment), { environment });
+  let dataReads = 0;
+  let dataBytes = 0;
+  const counted: BlobStore = {
+    ...passThrough(memory),
+    get: async (id, options) => {
+      const bytes = await memory.get(id, options);
+      if (id.startsWith("p")) {
+        dataReads++;
+        dataBytes += bytes.length;
+      }
+      return bytes;
+    },
+  };
+  const open = (): BlobStore => adaptiveStore(distant(counted, environment), { environment });
   let root: Awaited<ReturnType<typeof upload>>["snapshot"]["root"] | undefined;
   const backup = await since(async () => {
     await using repository = await openTestRepository(open(), environment);
@@ -109,6 +126,8 @@ async function roundTrips(data: Node): Promise<RoundTrips> {
     const { tasks } = await runMaintenance(repository, { force: true });
     expect(tasks.length).toBeGreaterThan(8);
   });
+  dataReads = 0;
+  dataBytes = 0;
   const restored = await since(async () => {
     await using repository = await openTestRepository(open(), environment);
     const target = mkdtempSync(join(folder, "target-"));
@@ -118,7 +137,7 @@ async function roundTrips(data: Node): Promise<RoundTrips> {
     ).toEqual([]);
     expect(readdirSync(target)).not.toEqual([]);
   });
-  return { backup, maintenance, restore: restored };
+  return { backup, maintenance, restore: restored, dataReads, dataBytes };
 }
 
 test("a long file: eight reads at once, and few round trips beside them", async () => {
@@ -129,8 +148,20 @@ test("a long file: eight reads at once, and few round trips beside them", async 
 });
 
 test("many small files: a thousand are read with as few round trips as one", async () => {
-  const found = await roundTrips(smallFiles(1_100));
+  const found = await roundTrips(smallFiles(1_100, 2_000));
   expect(found.backup).toBeLessThanOrEqual(8);
   expect(found.maintenance).toBeLessThanOrEqual(17);
   expect(found.restore).toBeLessThanOrEqual(5);
+});
+
+test("files that are copies of others: their bytes are fetched once, wherever in the tree they lie", async () => {
+  const earlier = (index: number): number => (index * 7_919) % (index - 1);
+  const seedOf = (index: number): number =>
+    index % 4 === 3 ? 4 * Math.floor(earlier(index) / 4) : index;
+  const found = await roundTrips(smallFiles(2_400, 4_000, seedOf));
+  const needed = 1_800 * 4_000;
+  expect(found.dataBytes).toBeGreaterThan(0.98 * needed);
+  expect(found.dataBytes).toBeLessThan(1.05 * needed);
+  expect(found.dataReads).toBeLessThanOrEqual(6);
+  expect(found.restore).toBeLessThanOrEqual(6);
 });

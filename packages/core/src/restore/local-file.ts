@@ -26,7 +26,7 @@ export interface LocalFileOptions {
   readonly wrap: (error: unknown) => Error;
 }
 
-export interface SmallLocalFileOptions {
+export interface LaterLocalFileOptions {
   readonly at: string | Buffer;
   readonly directory: number;
   readonly sizeBytes: number;
@@ -122,15 +122,15 @@ export class LocalFile implements WritableFile {
 }
 
 /**
- * A small file: not open before it is written, and made by a thread when its bytes come at once, as they do but for the
- * strangest splitters.
+ * A file that is not open before it is written, so that many can be planned. A small one is made by a thread when its bytes
+ * come at once, as they do but for the strangest splitters.
  */
-export class SmallLocalFile implements WritableFile {
-  readonly #file: SmallLocalFileOptions;
+export class LaterLocalFile implements WritableFile {
+  readonly #file: LaterLocalFileOptions;
   #made: Promise<void> | undefined;
   #direct: LocalFile | undefined;
 
-  constructor(file: SmallLocalFileOptions) {
+  constructor(file: LaterLocalFileOptions) {
     this.#file = file;
   }
 
@@ -140,15 +140,14 @@ export class SmallLocalFile implements WritableFile {
       await this.#make(writers, bytes);
       return;
     }
-    this.#direct ??= this.#file.openNow();
-    await this.#direct.writeAt(offset, bytes);
+    await this.#opened().writeAt(offset, bytes);
   }
 
   async finish(): Promise<void> {
     const { writers } = this.#file;
     // An empty file has no piece that is written.
     if (writers === undefined) {
-      this.#direct ??= this.#file.openNow();
+      this.#opened();
     }
     if (this.#direct !== undefined) {
       await this.#direct.finish();
@@ -169,6 +168,15 @@ export class SmallLocalFile implements WritableFile {
     await this.#direct?.abandon();
     if (this.#made !== undefined) {
       await this.#made.then(() => unlinkSync(this.#file.at)).catch(() => {}); // as in LocalFile
+    }
+  }
+
+  #opened(): LocalFile {
+    try {
+      this.#direct ??= this.#file.openNow();
+      return this.#direct;
+    } catch (error) {
+      throw this.#file.wrap(error);
     }
   }
 

@@ -8,7 +8,7 @@ import type { DirectoryEntry, EntryMeta } from "../snapshot/entry.ts";
 import { bytesOfName, nameKey, nameOfBytes } from "../snapshot/entry-name.ts";
 import { PLACEHOLDER_SUFFIX, placeholderText } from "../source/placeholder.ts";
 import { openExactTimes } from "./local-exact-times.ts";
-import { LocalFile, SmallLocalFile } from "./local-file.ts";
+import { LaterLocalFile, LocalFile } from "./local-file.ts";
 import { type MetadataOptions, applyLinkMetadata, applyMetadata } from "./local-metadata.ts";
 import {
   createReplacing,
@@ -194,28 +194,26 @@ class LocalTarget implements RestoreTarget {
     sizeBytes: number,
   ): Promise<WritableFile | undefined> {
     return this.#attempt(path, "write file", (at) => {
-      const { writeFilesAtomically, skipExisting } = this.#options;
+      const { writeFilesAtomically, skipExisting, overwriteFiles } = this.#options;
       if (skipExisting && this.#isThere(at, meta, sizeBytes)) {
         return undefined;
       }
-      if (!writeFilesAtomically) {
-        const openNow = (): LocalFile =>
-          this.#file(path, meta, { fd: createReplacing(at, this.#options), at, sizeBytes });
-        return sizeBytes > SMALL_FILE_BYTES
-          ? openNow()
-          : new SmallLocalFile({
-              at,
-              directory: this.#parentOf(path).fd,
-              sizeBytes,
-              meta,
-              writers: this.#writers,
-              openNow,
-              wrap: (error) => failure(error, `write file ${quoted(path)}`),
-            });
-      }
-      const existing = lstatSync(at, { throwIfNoEntry: false });
+      const mayBeRefused = writeFilesAtomically || !overwriteFiles;
+      const existing = mayBeRefused ? lstatSync(at, { throwIfNoEntry: false }) : undefined;
       if (existing !== undefined) {
         refuseOverwrite(existing, this.#options);
+      }
+      if (!writeFilesAtomically) {
+        return new LaterLocalFile({
+          at,
+          directory: this.#parentOf(path).fd,
+          sizeBytes,
+          meta,
+          writers: sizeBytes > SMALL_FILE_BYTES ? undefined : this.#writers,
+          openNow: () =>
+            this.#file(path, meta, { fd: createReplacing(at, this.#options), at, sizeBytes }),
+          wrap: (error) => failure(error, `write file ${quoted(path)}`),
+        });
       }
       const temporary = this.#createTemporary(path);
       return this.#file(path, meta, { ...temporary, sizeBytes, renameTo: at });

@@ -2,22 +2,41 @@ import { VarveError } from "../base/errors.ts";
 import type { ContentId } from "../index/content-id.ts";
 import type { ContentInfo } from "../index/content-info.ts";
 import type { ContentStore } from "../content/content-store.ts";
-import { splitObjectId } from "../object/object-id.ts";
+import { type ObjectId, splitObjectId } from "../object/object-id.ts";
 import type { ObjectEntry } from "../object/object-store.ts";
 import type { FileTask } from "./file-task.ts";
 import type { TreeStep } from "./tree-walk.ts";
 
-/** A window is full with this many files: small ones that lie together in a pack come with few requests … */
-export const WINDOW_FILES = 1024;
-/** … this many directories and long files, each of which may be held open … */
-export const WINDOW_OPEN = 256;
-/** … this many pieces … */
-export const WINDOW_PIECES = 8192;
-/** … or this many bytes of plain contents. They are only held at once when the target is ordered. */
-export const WINDOW_BYTES: number = 256 * 1024 * 1024;
-export const ORDERED_WINDOW_BYTES: number = 32 * 1024 * 1024;
-/** Longer files are held open by targets that write. */
-const LONG_FILE_BYTES = 64 * 1024;
+/** What fills a window, whichever comes first. */
+interface WindowLimits {
+  readonly files: number;
+  readonly pieces: number;
+  /** Directories and files of several pieces, each of which may be held open. */
+  readonly open: number;
+  /** Of plain contents. */
+  readonly bytes: number;
+}
+
+/** Contents are held until all before them have been written. */
+const ORDERED: WindowLimits = {
+  files: 1024,
+  pieces: 8192,
+  open: 256,
+  bytes: 32 * 1024 * 1024,
+};
+/** In proportion, so that a low ceiling of memory is kept: the plan of a file takes some 2 KB. */
+const FILES_PER_READ = 320;
+
+/** A long window has what is far apart in the tree and lies together in packs, and files that are the same. */
+function limitsAsRead(parallelReads: number): WindowLimits {
+  const files = FILES_PER_READ * parallelReads;
+  return { files, pieces: files, open: 1024, bytes: 1024 * 1024 * 1024 };
+}
+
+/** How many files may be planned and not complete: a window, and a part of the next. */
+export function maxPlannedFiles(parallelReads: number): number {
+  return 1.25 * FILES_PER_READ * parallelReads;
+}
 
 /** One place where a content belongs. */
 export interface Use {
@@ -41,23 +60,21 @@ export type WindowStep =
 export class RestoreWindow {
   readonly steps: WindowStep[] = [];
   readonly uses: Map<ContentId, { info: ContentInfo; uses: Use[] }> = new Map();
-  readonly #maxBytes: number;
+  readonly #limits: WindowLimits;
   #bytes = 0;
   #open = 0;
   #lastParent: FileTask["parent"];
   #files = 0;
   #pieces = 0;
 
-  constructor(options: { ordered: boolean }) {
-    this.#maxBytes = options.ordered ? ORDERED_WINDOW_BYTES : WINDOW_BYTES;
+  constructor(options: { ordered: boolean; parallelReads: number }) {
+    this.#limits = options.ordered ? ORDERED : limitsAsRead(options.parallelReads);
   }
 
   get full(): boolean {
+    const { files, pieces, open, bytes } = this.#limits;
     return (
-      this.#bytes >= this.#maxBytes ||
-      this.#files >= WINDOW_FILES ||
-      this.#open >= WINDOW_OPEN ||
-      this.#pieces >= WINDOW_PIECES
+      this.#files >= files || this.#pieces >= pieces || this.#open >= open || this.#bytes >= bytes
     );
   }
 
@@ -90,7 +107,12 @@ export class RestoreWindow {
     this.steps.push({ kind: "end", file });
     this.#files += 1;
     this.#open +=
-      (file.sizeBytes > LONG_FILE_BYTES ? 1 : 0) + (file.parent === this.#lastParent ? 0 : 1);
+      (isSingleContent(file.object) ? 0 : 1) + (file.parent === this.#lastParent ? 0 : 1);
     this.#lastParent = file.parent;
   }
+}
+
+export function isSingleContent(object: ObjectId): boolean {
+  const { indirections, compressed } = splitObjectId(object);
+  return indirections === 0 && !compressed;
 }

@@ -54,6 +54,14 @@ async function stored(repository: Repository, tree: Tree): Promise<DirectoryEntr
   return root;
 }
 
+/** As under a low ceiling of memory. */
+function withParallelReads(repository: Repository, parallelReads: number): Repository {
+  const memory = { ...repository.memory, parallelReads };
+  return new Proxy(repository, {
+    get: (whole, name) => (name === "memory" ? memory : Reflect.get(whole, name, whole)),
+  });
+}
+
 function infoOf(repository: Repository, object: ObjectId): ContentInfo {
   return (
     repository.contents.info(splitObjectId(object).contentId) ?? expect.fail(`no content ${object}`)
@@ -98,7 +106,9 @@ describe.each([{ ordered: false }, { ordered: true }])("to a target with %o", ({
     }
     const { repository } = await createTestRepository();
     const target = memoryTarget({ ordered });
-    const report = await restore(repository, { root: await stored(repository, tree), target });
+    const root = await stored(repository, tree);
+    const few = withParallelReads(repository, 1);
+    const report = await restore(few, { root, target });
     expect(report.failures).toEqual([]);
     expect(report.files).toBe(601);
     const files = filesOf(target);

@@ -1,5 +1,5 @@
 import { ByteReader } from "../base/cursor.ts";
-import { forEachLimit } from "../base/concurrency.ts";
+import { forEachLimit, Semaphore } from "../base/concurrency.ts";
 import type { CallOptions } from "../base/environment.ts";
 import { VarveError } from "../base/errors.ts";
 import { Turns } from "../base/turns.ts";
@@ -12,7 +12,7 @@ import type { DirectoryEntry } from "../snapshot/entry.ts";
 import { FileTask } from "./file-task.ts";
 import { mapAhead } from "./read-ahead.ts";
 import { ReportBuilder, type RestoreCounts, type RestoreReport } from "./report.ts";
-import { RestoreWindow, type Use } from "./restore-window.ts";
+import { isSingleContent, maxPlannedFiles, RestoreWindow, type Use } from "./restore-window.ts";
 import type { RestoreTarget } from "./target.ts";
 import { type Shallow, type TreeStep, TreeWalk } from "./tree-walk.ts";
 
@@ -58,10 +58,8 @@ export async function restore(
   return run.report();
 }
 
-// Some windows are read and written while the next is planned.
-const PARALLEL_WINDOWS = 4;
-// What an ordered target waits for is held.
-const PARALLEL_ORDERED_WINDOWS = 2;
+// One is read and written while the next is planned, and what an ordered target waits for is held.
+const PARALLEL_WINDOWS = 2;
 
 class RestoreRun {
   readonly #repository: Repository;
@@ -71,6 +69,8 @@ class RestoreRun {
   readonly #walk: TreeWalk;
   readonly #reader: BulkReader;
   readonly #turns: Turns;
+  /** Files that are planned and not complete. */
+  readonly #planned: Semaphore;
   readonly #unfinished: Set<FileTask> = new Set();
   #previousWindow: Promise<void> = Promise.resolve();
 
@@ -86,13 +86,16 @@ class RestoreRun {
     this.#walk = new TreeWalk({ repository, target, report: this.#report, shallow, signal });
     this.#reader = new BulkReader(repository, { parallel: options.parallel });
     this.#turns = new Turns(repository.environment);
+    const { parallelReads } = repository.memory;
+    this.#planned = new Semaphore(
+      this.#ordered ? Number.POSITIVE_INFINITY : maxPlannedFiles(parallelReads),
+    );
   }
 
   async run(): Promise<void> {
     const { signal } = this.#options;
     signal?.throwIfAborted();
-    const limit = this.#ordered ? PARALLEL_ORDERED_WINDOWS : PARALLEL_WINDOWS;
-    await forEachLimit(this.#windows(), { limit, signal }, (window) =>
+    await forEachLimit(this.#windows(), { limit: PARALLEL_WINDOWS, signal }, (window) =>
       this.#ordered ? this.#runInOrder(window) : this.#runAsRead(window),
     );
     this.#report.throwIfStopped();
@@ -109,15 +112,17 @@ class RestoreRun {
   }
 
   async *#windows(): AsyncGenerator<RestoreWindow, void, undefined> {
-    const newWindow = (): RestoreWindow => new RestoreWindow({ ordered: this.#ordered });
+    const { parallelReads } = this.#repository.memory;
+    const newWindow = (): RestoreWindow =>
+      new RestoreWindow({ ordered: this.#ordered, parallelReads });
     let window = newWindow();
     const steps = this.#walk.steps(this.#options.root);
-    const { parallelReads } = this.#repository.memory;
     for await (const task of mapAhead(steps, parallelReads, (step) => this.#prepare(step))) {
       await this.#turns.due();
       if (!(task instanceof FileTask)) {
         window.addDirectory(task);
       } else {
+        await this.#planned.acquire(1, { signal: this.#options.signal });
         this.#unfinished.add(task);
         if (!this.#ordered) {
           await task.start(); // before anything is read, so that what is skipped costs nothing
@@ -218,21 +223,23 @@ class RestoreRun {
     const infos = [...window.uses.values()].map(({ info }) => info);
     // Finishing a file goes on while others are read: at most what one window has.
     const releases: Promise<void>[] = [];
+    for (const step of window.steps) {
+      if (step.kind === "end") {
+        releases.push(quiet(this.#release(step.file))); // its pieces still hold it
+      }
+    }
     await this.#reader.read(
       infos,
       async (info, outcome) => {
-        for (const use of window.uses.get(info.id)?.uses ?? []) {
+        const uses = window.uses.get(info.id)?.uses ?? [];
+        window.uses.delete(info.id);
+        for (const use of uses) {
           await this.#write(use, outcome);
           releases.push(quiet(this.#release(use.file)));
         }
       },
       { signal: this.#options.signal },
     );
-    for (const step of window.steps) {
-      if (step.kind === "end") {
-        releases.push(quiet(this.#release(step.file)));
-      }
-    }
     await Promise.all(releases);
   }
 
@@ -299,6 +306,7 @@ class RestoreRun {
   async #release(file: FileTask): Promise<void> {
     if (await file.release()) {
       this.#unfinished.delete(file);
+      this.#planned.release(1);
       await this.#walk.release(file.parent);
     }
     this.#report.throwIfStopped();
@@ -309,9 +317,4 @@ class RestoreRun {
 function quiet(work: Promise<void>): Promise<void> {
   work.catch(() => {});
   return work;
-}
-
-function isSingleContent(object: ObjectId): boolean {
-  const { indirections, compressed } = splitObjectId(object);
-  return indirections === 0 && !compressed;
 }
