@@ -225,6 +225,7 @@ class RestoreRun {
     const releases: Promise<void>[] = [];
     for (const step of window.steps) {
       if (step.kind === "end") {
+        await this.#turns.due();
         releases.push(quiet(this.#release(step.file))); // its pieces still hold it
       }
     }
