@@ -1,6 +1,7 @@
 import { createHash } from "node:crypto";
 import { readdirSync, readFileSync, statSync } from "node:fs";
 import { join } from "node:path";
+import { setTimeout as delay } from "node:timers/promises";
 import type { BlobTotals, MaintenancePlan, Usage } from "@varve/core";
 import { canRunGoServers } from "@varve/testenv/process.ts";
 import { startVersitygw } from "@varve/testenv/s3-servers.ts";
@@ -38,15 +39,21 @@ test("the owner's commands do the maintenance that is due, unless told not to", 
     (await cli.json<{ schedule: { runs: Record<string, unknown[]> } }>(["maintenance", "info"]))
       .schedule.runs["snapshot-gc"]?.length ?? 0;
   cli.write("docs/a", "alpha");
+  await cli.ok(["snapshot", "create", "docs"]); // a new repository is not due
+  await cli.ok(["maintenance", "set", "--full-interval", "1s"]);
+  await delay(1000);
   await cli.ok(["--no-auto-maintenance", "snapshot", "create", "docs"]);
   expect(await fullRuns()).toBe(0);
-  await cli.ok(["snapshot", "create", "docs"]); // a new repository is due
-  expect(await fullRuns()).toBe(1);
   await cli.ok(["snapshot", "create", "docs"]);
   expect(await fullRuns()).toBe(1);
+  await cli.ok(["maintenance", "set", "--full-interval", "24h"]);
+  await delay(1000);
+  await cli.ok(["snapshot", "create", "docs"]);
+  await cli.ok(["snapshot", "create", "docs"]);
+  expect(await fullRuns()).toBe(2);
   await cli.ok(["maintenance", "set", "--owner", "else@where"]);
   await cli.ok(["snapshot", "expire", "--all", "--delete"]);
-  expect(await fullRuns()).toBe(1);
+  expect(await fullRuns()).toBe(2);
 });
 
 test("maintenance run --emergency frees space and moves nothing", async () => {
@@ -141,6 +148,11 @@ test("maintenance set changes owner and schedule, info shows them, and another c
   expect(refused.status).toBe(1);
   expect(refused.stderr).toContain("else@where");
   await cli.ok(["maintenance", "set", "--owner", "me", "--no-enable-full"]);
+  await cli.ok(["maintenance", "set", "--quick-interval", "1s"]);
+  await delay(1000);
+  expect((await cli.json<Report>(["maintenance", "run", "--auto"])).mode).toBe("quick");
+  await cli.ok(["maintenance", "set", "--quick-interval", "1h"]);
+  await delay(1000);
   expect((await cli.json<Report>(["maintenance", "run", "--auto"])).mode).toBe("quick");
   expect((await cli.json<Report>(["maintenance", "run", "--auto"])).mode).toBe("none");
   expect(await cli.ok(["maintenance", "info"])).toMatch(/compact-single-epoch:\n {2}.*SUCCESS/);

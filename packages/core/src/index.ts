@@ -198,6 +198,7 @@ export type {
   CycleParameters,
   LogRetention,
   MaintenanceParameters,
+  StoredMaintenance,
 } from "./repository/maintenance-parameters.ts";
 export {
   defaultMaintenance,

@@ -123,7 +123,7 @@ async function roundTrips(data: Node): Promise<RoundTrips> {
   });
   const maintenance = await since(async () => {
     await using repository = await openTestRepository(open(), environment);
-    const { tasks } = await runMaintenance(repository, { force: true });
+    const { tasks } = await runMaintenance(repository, { mode: "full", force: true });
     expect(tasks.length).toBeGreaterThan(8);
   });
   dataReads = 0;

@@ -119,7 +119,8 @@ function infoCommand(command: Command): void {
     await withRepository(command, { readOnly: true }, async (repository, { signal }) => {
       const status = await maintenanceStatus(repository, { signal });
       if (json) {
-        printJson({ ...status.parameters, schedule: scheduleJson(status) });
+        const { setMs: _, ...parameters } = status.parameters ?? {};
+        printJson({ ...parameters, schedule: scheduleJson(status) });
       } else {
         printStatus(status);
       }

@@ -1,8 +1,25 @@
-import type { MaintenanceParameters } from "../repository/maintenance-parameters.ts";
+import type {
+  MaintenanceParameters,
+  StoredMaintenance,
+} from "../repository/maintenance-parameters.ts";
 import type { SafetyMargins } from "./safety.ts";
 import { lastSuccessMs, type MaintenanceSchedule, type TaskName } from "./schedule.ts";
 
 /** Which steps of full maintenance may run now, by what earlier runs have left in the history (behaviour §4.3, §4.4). */
+
+/**
+ * The schedule where none was written yet: each cycle is due for the first time an interval after the parameters were set. Kopia runs a full
+ * cycle behind the first backup, which has left nothing to clean up. A history that was lost is due at once.
+ */
+export function withFirstTimes(
+  schedule: MaintenanceSchedule,
+  { setMs, quick, full }: StoredMaintenance,
+): MaintenanceSchedule {
+  const isNew = schedule.runs.size === 0 && schedule.nextFullMs === 0;
+  return isNew && schedule.damage === undefined
+    ? { ...schedule, nextFullMs: setMs + full.intervalMs, nextQuickMs: setMs + quick.intervalMs }
+    : schedule;
+}
 
 /** What is due by the times in the schedule. */
 export function dueMode(

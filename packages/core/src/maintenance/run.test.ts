@@ -23,6 +23,7 @@ import {
 } from "../../test/upload-fixture.ts";
 import { collectSnapshotGarbage } from "./snapshot-gc.ts";
 import { type MaintenanceReport, runMaintenance } from "./run.ts";
+import { MAINTENANCE_BLOB } from "./schedule.ts";
 
 const HOUR_MS = 3_600_000;
 const DAY_MS = 24 * HOUR_MS;
@@ -293,15 +294,21 @@ test("clocks that differ by more than five minutes end it before anything is del
   );
 });
 
-test("auto runs what is due: full once a day, quick once an hour, nothing in between", async () => {
+test("auto runs what is due: full once a day, quick once an hour, nothing in between and nothing in a new repository", async () => {
   const { environment, repository } = await createTestRepository();
   const modes: string[] = [];
-  for (let half = 0; half < 50; half++) {
+  for (let half = 0; half < 100; half++) {
     modes.push((await runMaintenance(repository)).mode);
     environment.advance(HOUR_MS / 2);
   }
-  expect(modes.slice(0, 4)).toEqual(["full", "none", "quick", "none"]);
-  expect(modes.indexOf("full", 1)).toBe(48);
+  expect(modes.slice(0, 6)).toEqual(["none", "none", "quick", "none", "quick", "none"]);
+  expect(modes.flatMap((mode, half) => (mode === "full" ? [half] : []))).toEqual([48, 96]);
+});
+
+test("a history that was lost is due at once", async () => {
+  const { repository } = await createTestRepository();
+  await repository.blobs.put(MAINTENANCE_BLOB, [new Uint8Array(100)]);
+  expect((await runMaintenance(repository)).mode).toBe("full");
 });
 
 test("in a repository without epochs, too, space comes back and indexes are put together", async () => {

@@ -14,9 +14,9 @@ import { type Allowance, holdToPlan } from "./allowance.ts";
 import {
   clientName,
   getMaintenance,
-  type MaintenanceParameters,
+  type StoredMaintenance,
 } from "../repository/maintenance-parameters.ts";
-import { dueMode } from "./due.ts";
+import { dueMode, withFirstTimes } from "./due.ts";
 import { lockedIn } from "./deletion-counts.ts";
 import type { MaintenancePlan } from "./plan-file.ts";
 import type { Rehearsal } from "./rehearsal-store.ts";
@@ -125,13 +125,14 @@ async function carryOut(
   const crypto = await openCrypto({ hashes: [format.hash] });
   const store = retainingStore(repository.blobs, { retention: format.retention, environment });
   const deps: ScheduleDeps = { store, format, crypto, environment };
-  const [schedule] = await Promise.all([
+  const [stored] = await Promise.all([
     readSchedule(deps, { signal }),
     repository.refresh({ signal }),
   ]);
   requireWholeIndex(repository, "maintenance does not run");
   const parameters = await getMaintenance(repository, { signal });
   requireOwner(repository, parameters, force);
+  const schedule = withFirstTimes(stored, parameters);
   if (schedule.damage !== undefined) {
     const message = `the history of maintenance is damaged and begins anew: ${schedule.damage.message}`;
     environment.log({ level: "warning", message });
@@ -195,9 +196,9 @@ async function isDue(
 
 function requireOwner(
   repository: Repository,
-  parameters: MaintenanceParameters | undefined,
+  parameters: StoredMaintenance | undefined,
   force: boolean,
-): asserts parameters is MaintenanceParameters {
+): asserts parameters is StoredMaintenance {
   const me = clientName(repository.client);
   if (parameters === undefined) {
     throw new VarveError("not-owner", "nobody owns the maintenance of this repository yet");

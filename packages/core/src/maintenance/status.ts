@@ -1,15 +1,13 @@
 import type { CallOptions } from "../base/environment.ts";
 import { openCrypto } from "../crypto/registry.ts";
-import {
-  getMaintenance,
-  type MaintenanceParameters,
-} from "../repository/maintenance-parameters.ts";
+import { getMaintenance, type StoredMaintenance } from "../repository/maintenance-parameters.ts";
 import type { Repository } from "../repository/repository.ts";
+import { withFirstTimes } from "./due.ts";
 import { type MaintenanceSchedule, readSchedule } from "./schedule.ts";
 
 export interface MaintenanceStatus {
   /** Left out when nobody owns maintenance yet. */
-  readonly parameters: MaintenanceParameters | undefined;
+  readonly parameters: StoredMaintenance | undefined;
   readonly schedule: MaintenanceSchedule;
 }
 
@@ -20,8 +18,10 @@ export async function maintenanceStatus(
 ): Promise<MaintenanceStatus> {
   const { blobs: store, format } = repository;
   const crypto = await openCrypto({ hashes: [] });
+  const parameters = await getMaintenance(repository, { signal });
+  const schedule = await readSchedule({ store, format, crypto }, { signal });
   return {
-    parameters: await getMaintenance(repository, { signal }),
-    schedule: await readSchedule({ store, format, crypto }, { signal }),
+    parameters,
+    schedule: parameters === undefined ? schedule : withFirstTimes(schedule, parameters),
   };
 }

@@ -1,6 +1,7 @@
 import type { CallOptions } from "../base/environment.ts";
 import { VarveError } from "../base/errors.ts";
 import { JsonRecord } from "../base/json.ts";
+import { nsToMs } from "../base/time.ts";
 import type { Labels } from "../manifest/manifest-store.ts";
 import type { ClientIdentity, Repository } from "./repository.ts";
 
@@ -28,6 +29,12 @@ export interface MaintenanceParameters {
   readonly extendObjectLocks: boolean;
   /** 0 leaves it to the client. */
   readonly listParallelism: number;
+}
+
+/** Parameters as a repository has them. */
+export interface StoredMaintenance extends MaintenanceParameters {
+  /** Milliseconds since the Unix epoch. */
+  readonly setMs: number;
 }
 
 type ManifestsOf = Pick<Repository, "manifests">;
@@ -58,13 +65,13 @@ export function clientName({ username, hostname }: ClientIdentity): string {
 export async function getMaintenance(
   repository: ManifestsOf,
   options: CallOptions = {},
-): Promise<MaintenanceParameters | undefined> {
+): Promise<StoredMaintenance | undefined> {
   const latest = (await repository.manifests.find(MAINTENANCE_LABELS, options)).at(-1);
   if (latest === undefined) {
     return undefined;
   }
   const { payload } = await repository.manifests.get(latest.id, options);
-  return parametersFromJson(payload);
+  return { ...parametersFromJson(payload), setMs: nsToMs(latest.modifiedNs) };
 }
 
 /** Replaces the parameters, pending until `flush`. Throws `invalid-argument` for what Kopia would not take. */
