@@ -1,5 +1,5 @@
 import type { Dirent, Stats } from "node:fs";
-import { opendir, stat } from "node:fs/promises";
+import { opendir, readdir, stat } from "node:fs/promises";
 import { join } from "node:path";
 import { type BlobId, type BlobInfo, parseBlobId } from "./store.ts";
 import { systemErrorName } from "./filesystem-errors.ts";
@@ -38,7 +38,7 @@ export async function* walkBlobs(
   const { signal, onTemporary, idSoFar = "" } = options;
   const directories: string[] = [];
   let batch: string[] = [];
-  for await (const entry of entriesOf(directory, { mayBeGone: idSoFar !== "" })) {
+  for await (const entry of entriesOf(directory, { isRoot: idSoFar === "" })) {
     signal?.throwIfAborted();
     const id = idSoFar + entry.name;
     if (entry.isDirectory()) {
@@ -128,16 +128,21 @@ async function statOrUndefined(path: string): Promise<Stats | undefined> {
   }
 }
 
+/**
+ * The root of a folder without shards holds all of its blobs: it is read piece by piece. What lies below holds few, and is read at once, with a
+ * quarter of the calls.
+ */
 async function* entriesOf(
   directory: string,
-  options: { mayBeGone: boolean },
+  { isRoot }: { isRoot: boolean },
 ): AsyncGenerator<Dirent> {
-  try {
+  if (isRoot) {
     yield* await opendir(directory, { bufferSize: BATCH });
+    return;
+  }
+  try {
+    yield* await readdir(directory, { withFileTypes: true });
   } catch (error) {
-    if (!options.mayBeGone) {
-      throw error;
-    }
     ifGone(error);
   }
 }
