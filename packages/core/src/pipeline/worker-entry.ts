@@ -64,7 +64,10 @@ port.on("message", (message: ToWorker) => {
   }
   if (message.type === "open") {
     const contents = openContents(message.range, message.packed);
-    post({ type: "opened", jobId: message.jobId, bytes: 0, contents });
+    const own = new Set(contents.map((plain) => plain?.buffer));
+    own.delete(message.packed.buffer);
+    const transfer = [...own].filter((buffer) => buffer instanceof ArrayBuffer);
+    post({ type: "opened", jobId: message.jobId, bytes: 0, contents }, transfer);
     return;
   }
   const job = jobs.get(message.jobId);
@@ -188,7 +191,7 @@ function writeAt(descriptor: number, bytes: Uint8Array, position: number): void 
   }
 }
 
-/** What is opened in its place stays in shared memory; only what was compressed is copied to the other thread. */
+/** What is opened in its place stays in shared memory; only what was compressed goes to the other thread, with its memory. */
 function openContents(range: PackedRange, packed: Uint8Array): (Uint8Array | undefined)[] {
   return unpackRange(range).map((info) => {
     const start = info.packOffset - range.offset;
@@ -196,7 +199,8 @@ function openContents(range: PackedRange, packed: Uint8Array): (Uint8Array | und
     try {
       const plain = decodeContent(info, bytes, { ...tools, inPlace: true });
       // A view would bring all the memory along that it is a part of.
-      return plain.buffer === packed.buffer ? plain : plain.slice();
+      const { buffer } = plain;
+      return buffer === packed.buffer || buffer.byteLength === plain.length ? plain : plain.slice();
     } catch {
       return undefined;
     }
