@@ -30,7 +30,7 @@ const FILES_PER_READ = 320;
 /** A long window has what is far apart in the tree and lies together in packs, and files that are the same. */
 function limitsAsRead(parallelReads: number): WindowLimits {
   const files = FILES_PER_READ * parallelReads;
-  return { files, pieces: files, open: 1024, bytes: 1024 * 1024 * 1024 };
+  return { files, pieces: files, open: 512, bytes: 1024 * 1024 * 1024 };
 }
 
 /** How many files may be planned and not complete: a window, and a part of the next. */
