@@ -2,7 +2,6 @@ import { mkdir, mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { Readable } from "node:stream";
-import { fileURLToPath } from "node:url";
 import { gunzipSync } from "node:zlib";
 import { KubeConfig } from "@kubernetes/client-node";
 import { parseBlobId, systemEnvironment } from "@varve/core";
@@ -23,6 +22,7 @@ import { type Backup, type BackupSpec, VELERO } from "../../src/velero/resources
 import { backupRepositoryController } from "../../src/volume/backup-repositories.ts";
 import { openPodVolumes } from "../../src/volume/open-pod-volumes.ts";
 import { createAccounts } from "./accounts.ts";
+import { applyDefinitions } from "./definitions.ts";
 
 /** A server that runs Backups against a real API server, in this process, with its own account; its locations are directories. */
 export interface BackupServer extends AsyncDisposable {
@@ -39,8 +39,6 @@ export interface BackupServer extends AsyncDisposable {
   files(backup: string, location?: string): BlobStore;
 }
 
-const crds = fileURLToPath(new URL("../../crds", import.meta.url));
-
 export async function startBackupServer(
   access: KubeAccess,
   {
@@ -56,8 +54,7 @@ export async function startBackupServer(
     readonly account?: boolean;
   },
 ): Promise<BackupServer> {
-  await kubectl(access, ["apply", "-k", crds]);
-  await kubectl(access, ["wait", "crd", "--all", "--for=condition=Established", "--timeout=60s"]);
+  await applyDefinitions(access);
   const environment = systemEnvironment();
   const config = new KubeConfig();
   config.loadFromString(access.kubeconfig);

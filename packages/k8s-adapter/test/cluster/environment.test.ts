@@ -1,14 +1,13 @@
 import { existsSync } from "node:fs";
 import { readdir, readFile } from "node:fs/promises";
 import { dirname, join } from "node:path";
-import { fileURLToPath } from "node:url";
 import { cluster, createNamespace } from "@varve/testenv/kube-cluster.ts";
 import { kubectl, startKube } from "@varve/testenv/kube.ts";
 import { expect, test } from "vitest";
+import { applyDefinitions } from "./definitions.ts";
 
 /** That the Kubernetes of the tests is one: an API, a node whose volumes are seen here, volumes with snapshots. */
 
-const crds = fileURLToPath(new URL("../../crds", import.meta.url));
 const k = (...args: string[]): Promise<string> => kubectl(cluster, args);
 const apply = (...items: unknown[]): Promise<string> =>
   kubectl(cluster, ["apply", "-f", "-"], JSON.stringify({ apiVersion: "v1", kind: "List", items }));
@@ -45,8 +44,7 @@ function claim(metadata: { name: string; namespace: string }, dataSource?: unkno
 }
 
 test("Velero's resource definitions are served, with their columns", async () => {
-  await k("apply", "-k", crds);
-  await k("wait", "crd", "--all", "--for=condition=Established", "--timeout=60s");
+  await applyDefinitions(cluster);
   await using namespace = await createNamespace("crds");
   await apply({
     apiVersion: "velero.io/v1",

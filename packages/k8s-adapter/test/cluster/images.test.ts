@@ -25,6 +25,7 @@ const SOURCE_HOST = "registry.source.test:5000";
 const TARGET_HOST = "registry.target.test:5000";
 // More than a part of an upload to the bucket has.
 const BASE_BYTES = 20 << 20;
+const DEFINITIONS = ["imagestreams.image.openshift.io", "images.config.openshift.io"];
 const environment = systemEnvironment();
 
 let own: Namespace;
@@ -39,7 +40,8 @@ beforeAll(async () => {
     definition("image.openshift.io", "ImageStream", "Namespaced"),
     definition("config.openshift.io", "Image", "Cluster"),
   );
-  await k("wait", "crd", "--all", "--for=condition=Established", "--timeout=60s");
+  const established = ["--for=condition=Established", "--timeout=60s"];
+  await k("wait", "crd", ...DEFINITIONS, ...established);
   [source, target] = await Promise.all([
     startRegistry({ token: TOKEN }),
     startRegistry({ token: TOKEN }),
@@ -62,7 +64,7 @@ afterAll(async () => {
   await source?.stop();
   await target?.stop();
   await own?.[Symbol.asyncDispose]();
-  await k("delete", "crd", "imagestreams.image.openshift.io", "images.config.openshift.io");
+  await k("delete", "crd", ...DEFINITIONS);
 });
 
 const access = ({ url, ca }: TestRegistry) => ({

@@ -1,8 +1,6 @@
-import { fileURLToPath } from "node:url";
 import { KubeConfig } from "@kubernetes/client-node";
 import { type Environment, systemEnvironment } from "@varve/core";
 import { cluster, createNamespace } from "@varve/testenv/kube-cluster.ts";
-import { kubectl } from "@varve/testenv/kube.ts";
 import { openKubeApi } from "../../src/kube/kube-client.ts";
 import {
   isKubeError,
@@ -17,6 +15,7 @@ import type { Controller } from "../../src/server/controller.ts";
 import { Metrics } from "../../src/server/metrics.ts";
 import { runControllers } from "../../src/server/run-controllers.ts";
 import { createAccounts } from "./accounts.ts";
+import { applyDefinitions } from "./definitions.ts";
 
 /** Some controllers in this process, in a namespace of their own of the real API server, with the server's own account. */
 export interface LocationServer extends AsyncDisposable {
@@ -34,7 +33,6 @@ export interface LocationServer extends AsyncDisposable {
   stop(): Promise<void>;
 }
 
-const crds = fileURLToPath(new URL("../../crds", import.meta.url));
 const KINDS: Readonly<Record<string, string>> = {
   backups: "Backup",
   restores: "Restore",
@@ -52,8 +50,7 @@ export async function startLocationServer(
     environment = systemEnvironment(),
   }: { readonly settings?: Partial<Settings>; readonly environment?: Environment } = {},
 ): Promise<LocationServer> {
-  await kubectl(cluster, ["apply", "-k", crds]);
-  await kubectl(cluster, ["wait", "crd", "--all", "--for=condition=Established", "--timeout=60s"]);
+  await applyDefinitions(cluster);
   const owned = await createNamespace("location");
   const namespace = owned.name;
   const config = new KubeConfig();

@@ -1,4 +1,3 @@
-import { fileURLToPath } from "node:url";
 import { KubeConfig } from "@kubernetes/client-node";
 import { systemEnvironment } from "@varve/core";
 import { cluster } from "@varve/testenv/kube-cluster.ts";
@@ -10,13 +9,13 @@ import { openKubeApi } from "../../src/kube/kube-client.ts";
 import { runNodeAgentProcess, runServer, type ServerOptions } from "../../src/server/run-server.ts";
 import type { Settings } from "../../src/server/context.ts";
 import { type Accounts, createAccounts } from "./accounts.ts";
+import { applyDefinitions } from "./definitions.ts";
 
 /**
  * The whole adapter against the shared cluster: server and node-agent in this process, each with its own service account
  * and the roles of the manifests, their bucket on versitygw.
  */
 
-const crds = fileURLToPath(new URL("../../crds", import.meta.url));
 const BUCKET = "backups";
 
 export const k = async (...args: string[]): Promise<string> => await kubectl(cluster, args);
@@ -72,8 +71,7 @@ export async function startTestServer({
   /** A folder that is the bucket, instead of S3. */
   readonly fspath?: string;
 }): Promise<TestServer> {
-  await k("apply", "-k", crds);
-  await k("wait", "crd", "--all", "--for=condition=Established", "--timeout=60s");
+  await applyDefinitions(cluster);
   const s3 = await startVersitygw();
   await s3.createBucket(BUCKET);
   const proxy = await startFaultProxy({ target: s3.endpoint });
