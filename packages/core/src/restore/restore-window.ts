@@ -25,7 +25,7 @@ const ORDERED: WindowLimits = {
   bytes: 32 * 1024 * 1024,
 };
 /** In proportion, so that a low ceiling of memory is kept: the plan of a file takes some 2 KB. */
-const FILES_PER_READ = 320;
+const FILES_PER_READ = 160;
 
 /** A long window has what is far apart in the tree and lies together in packs, and files that are the same. */
 function limitsAsRead(parallelReads: number): WindowLimits {
