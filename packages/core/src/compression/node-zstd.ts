@@ -24,14 +24,12 @@ export async function openNodeZstd(): Promise<ZstdProvider | undefined> {
   if (zstdCompressSync === undefined || zstdDecompressSync === undefined) {
     return undefined;
   }
-  const compress: ZstdProvider["compress"] = (data, level) => {
-    const params = { [COMPRESSION_LEVEL]: level };
-    return plainBytes(zstdCompressSync(data, { params, pledgedSrcSize: data.length }));
-  };
   return {
     name: "node-zlib",
-    compress,
-    streamSize: (data, level) => compress(data, level).length,
+    compress(data, level) {
+      const params = { [COMPRESSION_LEVEL]: level };
+      return plainBytes(zstdCompressSync(data, { params, pledgedSrcSize: data.length }));
+    },
     decompress(stream, maxSize) {
       // The walk refuses huge windows, which the decoder would allocate; maxOutputLength bounds the output.
       const { contentSize, bound } = readZstdFrame(stream);

@@ -46,7 +46,7 @@ interface CodecFamily {
   readonly name: string;
   readonly writable: boolean;
   compress(data: Uint8Array, level: number, target?: Uint8Array): Uint8Array;
-  streamSize?(data: Uint8Array, level: number): number;
+  readonly streamSize?: ((data: Uint8Array, level: number) => number) | undefined;
   decompress(stream: Uint8Array, maxSize: number): Uint8Array;
 }
 

@@ -9,8 +9,8 @@ export interface ZstdProvider {
   readonly name: string;
   /** One frame with a window of at most 8 MiB, in `target` as a {@link Codec} does it. */
   readonly compress: (data: Uint8Array, level: number, target?: Uint8Array) => Uint8Array;
-  /** As a {@link Codec} does it. */
-  readonly streamSize: (data: Uint8Array, level: number) => number;
+  /** As a {@link Codec} does it; left out where the stream has to be made for it. */
+  readonly streamSize?: ((data: Uint8Array, level: number) => number) | undefined;
   /** Throws `corrupt` for a damaged stream and for output beyond `maxSize`, within the memory that `maxSize` allows. */
   readonly decompress: (stream: Uint8Array, maxSize: number) => Uint8Array;
 }

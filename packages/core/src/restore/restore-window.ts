@@ -35,7 +35,7 @@ function limitsAsRead(parallelReads: number): WindowLimits {
 
 /** How many files may be planned and not complete: a window, and a part of the next. */
 export function maxPlannedFiles(parallelReads: number): number {
-  return 1.25 * FILES_PER_READ * parallelReads;
+  return 1.25 * limitsAsRead(parallelReads).files;
 }
 
 /** One place where a content belongs. */
