@@ -1,6 +1,12 @@
 import type { CallOptions } from "@varve/core";
-import { isKubeError, type KubeApi, type KubeObject, type ObjectName } from "../kube/kube-api.ts";
-import type { ResourceRef } from "../kube/kube-api.ts";
+import {
+  ignoreMissing,
+  isKubeError,
+  type KubeApi,
+  type KubeObject,
+  type ObjectName,
+  type ResourceRef,
+} from "../kube/kube-api.ts";
 
 /** Objects of `snapshot.storage.k8s.io`, and what they stand on, as far as this folder reads them. */
 
@@ -94,14 +100,7 @@ export async function find<T extends KubeObject>(
   name: ObjectName,
   options: CallOptions,
 ): Promise<T | undefined> {
-  try {
-    return (await kube.get(type, name, options)) as T; // as the API server checks
-  } catch (error) {
-    if (isKubeError(error, "not-found")) {
-      return undefined;
-    }
-    throw error;
-  }
+  return (await kube.get(type, name, options).catch(ignoreMissing)) as T | undefined; // as the API server checks
 }
 
 /** One that is there already is as good. */

@@ -1,5 +1,5 @@
 import type { CallOptions } from "@varve/core";
-import { isKubeError } from "../kube/kube-api.ts";
+import { ignoreMissing } from "../kube/kube-api.ts";
 import type { Context } from "../server/context.ts";
 import type { Controller } from "../server/controller.ts";
 import { formatTime, parseDuration, parseTime } from "../velero/duration.ts";
@@ -108,11 +108,11 @@ export async function patchLocation(
   patch: object,
   options: CallOptions,
 ): Promise<void> {
-  try {
-    await kube.mergePatch(VELERO.backupStorageLocations, { namespace, name }, patch, options);
-  } catch (error) {
-    if (!isKubeError(error, "not-found")) {
-      throw error;
-    }
-  }
+  const patched = kube.mergePatch(
+    VELERO.backupStorageLocations,
+    { namespace, name },
+    patch,
+    options,
+  );
+  await patched.catch(ignoreMissing);
 }

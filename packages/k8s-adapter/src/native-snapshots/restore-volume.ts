@@ -1,7 +1,7 @@
 import { createHash } from "node:crypto";
 import type { CallOptions } from "@varve/core";
 import { VOLUMES } from "../kube/core-types.ts";
-import { isKubeError, type KubeObject } from "../kube/kube-api.ts";
+import { ignoreMissing, type KubeObject } from "../kube/kube-api.ts";
 import type { RestoreRun } from "../restore/action.ts";
 import { LABEL, labelValue } from "../velero/labels.ts";
 import type { NativeSnapshot } from "./native-snapshot.ts";
@@ -99,12 +99,5 @@ async function findVolume(
   name: string,
   options: CallOptions,
 ): Promise<KubeObject | undefined> {
-  try {
-    return await context.kube.get(VOLUMES, { name }, options);
-  } catch (error) {
-    if (isKubeError(error, "not-found")) {
-      return undefined;
-    }
-    throw error;
-  }
+  return await context.kube.get(VOLUMES, { name }, options).catch(ignoreMissing);
 }

@@ -1,7 +1,7 @@
 import { createHash } from "node:crypto";
 import type { CallOptions } from "@varve/core";
 import { CONFIG_MAPS, PODS } from "../kube/core-types.ts";
-import { isKubeError, type KubeObject, type ResourceRef } from "../kube/kube-api.ts";
+import { ignoreMissing, type KubeObject, type ResourceRef } from "../kube/kube-api.ts";
 import type { Context } from "../server/context.ts";
 import { parseTime } from "../velero/duration.ts";
 import { LABEL } from "../velero/labels.ts";
@@ -200,12 +200,7 @@ async function jobConfig(
   }
   const found = await kube
     .get(CONFIG_MAPS, { namespace, name: configMap }, { signal })
-    .catch((error: unknown) => {
-      if (isKubeError(error, "not-found")) {
-        return undefined;
-      }
-      throw error;
-    });
+    .catch(ignoreMissing);
   const { data = {} } = (found ?? {}) as { data?: Record<string, string> };
   const own = `${spec.volumeNamespace}-${spec.backupStorageLocation}-${spec.repositoryType ?? "kopia"}`;
   // Of an administrator: what makes no sense is refused by the API server.
